@@ -1,0 +1,40 @@
+"""dqmroot: read CMS data-quality histograms, learn what good looks like, certify run periods.
+
+Every name of the public API is loaded on first use: ``import dqmroot`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from dqmroot._version import __version__
+
+if TYPE_CHECKING:
+    from dqmroot.runs import RunMask
+    from dqmroot.series import Axis, MonitorElement, concatenate
+
+_HOMES = {
+    "dqmroot.runs": ("RunMask",),
+    "dqmroot.series": ("Axis", "MonitorElement", "concatenate"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = ["Axis", "MonitorElement", "RunMask", "__version__", "concatenate"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        value = getattr(importlib.import_module(_HOME_OF[name]), name)
+        globals()[name] = value
+        return value
+    from dqmroot.errors import nearest
+
+    close = nearest(name, _HOME_OF)
+    hint = f"; nearest: {', '.join(close)}" if close else ""
+    message = f"module 'dqmroot' has no attribute {name!r}{hint}"
+    raise AttributeError(message)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

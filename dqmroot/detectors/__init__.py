@@ -1,0 +1,1 @@
+"""Detectors: fit on good lumisections, score new ones; higher is worse."""
