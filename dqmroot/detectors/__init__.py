@@ -1,1 +1,69 @@
-"""Detectors: fit on good lumisections, score new ones; higher is worse."""
+"""Detectors: fit on good lumisections, score new ones; higher is worse.
+
+A new detector is one file and one line in the registry.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from pathlib import Path
+from typing import Any
+
+from dqmroot.detectors.base import Detector, read_detector_json
+from dqmroot.errors import InputError, UnknownNameError, UsageError
+
+__all__ = ["Detector", "detector", "detector_class", "detector_names", "load_detector"]
+
+REGISTRY = {
+    "dense_autoencoder": "dqmroot.detectors.dense:DenseAutoencoder",
+}
+
+
+def detector_names() -> list[str]:
+    """Return the names that `detector` knows, sorted."""
+    return sorted(REGISTRY)
+
+
+def detector_class(name: str) -> type[Detector]:
+    """Return the class of a detector; its module is imported now.
+
+    Raises:
+        UnknownNameError: There is no such detector.
+    """
+    if name not in REGISTRY:
+        raise UnknownNameError("detector", name, REGISTRY)
+    module, _, attribute = REGISTRY[name].partition(":")
+    found: type[Detector] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def detector(name: str, **parameters: Any) -> Detector:
+    """Make a detector by name: ``detector("dense_autoencoder", seed=1)``.
+
+    Raises:
+        UnknownNameError: No such detector, or no such parameter of it.
+        UsageError: A parameter has an impossible value.
+    """
+    made = detector_class(name)
+    known = list(inspect.signature(made).parameters)
+    for key in parameters:
+        if key not in known:
+            raise UnknownNameError("parameter", key, known, f"detector {name}")
+    try:
+        return made(**parameters)
+    except TypeError as error:
+        raise UsageError(f"detector {name}: {error}") from error
+
+
+def load_detector(folder: str | Path) -> Detector:
+    """Read a detector that was saved into ``folder``.
+
+    Raises:
+        InputError: The folder does not hold one.
+    """
+    path = Path(folder)
+    name = read_detector_json(path)["detector"]
+    if name not in REGISTRY:
+        raise InputError(path / "detector.json", f"unknown detector {name!r}")
+    return detector_class(name).load(path)

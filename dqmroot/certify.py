@@ -1,0 +1,289 @@
+"""The verdict: good, bad or not judged for each lumisection, with the reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dqmroot.combine import combine_flags
+from dqmroot.errors import UnknownNameError, UsageError
+from dqmroot.model import Model
+from dqmroot.runs import RunMask
+from dqmroot.series import Axis, MonitorElement
+
+__all__ = ["BAD", "GOOD", "NOT_JUDGED", "Certification", "MEResult", "WorstLS", "certify"]
+
+GOOD, BAD, NOT_JUDGED = 0, 1, -1
+
+_BLOCK = 512  # LS whose loss maps are held at a time
+
+
+@dataclass(frozen=True, eq=False)
+class WorstLS:
+    """The lumisection of a run that scored worst, in the ME's own bins, without flow.
+
+    Args:
+        lumi: Which.
+        score: Its score.
+        original: ``(…, y, x)`` contents.
+        reconstruction: What the detector expected, as prepared (normalised), or ``None``.
+        loss: Badness per bin, or ``None``.
+    """
+
+    lumi: int
+    score: float
+    original: NDArray[Any]
+    reconstruction: NDArray[Any] | None
+    loss: NDArray[Any] | None
+
+
+@dataclass(frozen=True, eq=False)
+class MEResult:
+    """What one model said of one monitoring element, over all its LS.
+
+    Args:
+        me: Name of the monitoring element.
+        storage: Its ROOT class.
+        axes: Its own axes.
+        run: ``(n,)`` uint32.
+        lumi: ``(n,)`` uint32.
+        score: ``(n,)`` float64; NaN is not judged.
+        flag: ``(n,)`` int8: 1 bad, 0 good, -1 not judged.
+        threshold: The cut; NaN where there is none.
+        note: What to know about the cut; may be empty.
+        expected_false_rate: Share of good LS expected to be flagged; NaN where there is no cut.
+        mean_loss: Run → ``(…, y, x)`` mean badness per bin over the judged LS; empty where the detector cannot say where.
+        bad_fraction: Run → ``(…, y, x)`` share of judged LS in which the bin lies above the bin cut; may be empty.
+        worst: Run → its worst LS.
+    """
+
+    me: str
+    storage: str
+    axes: tuple[Axis, ...]
+    run: NDArray[np.uint32]
+    lumi: NDArray[np.uint32]
+    score: NDArray[np.float64]
+    flag: NDArray[np.int8]
+    threshold: float
+    note: str = ""
+    expected_false_rate: float = float("nan")
+    mean_loss: Mapping[int, NDArray[np.float64]] = field(default_factory=dict)
+    bad_fraction: Mapping[int, NDArray[np.float64]] = field(default_factory=dict)
+    worst: Mapping[int, WorstLS] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Certification:
+    """One verdict per lumisection.
+
+    Args:
+        run: ``(n,)`` uint32, with `lumi` sorted and unique.
+        lumi: ``(n,)`` uint32.
+        verdict: ``(n,)`` int8: 0 good, 1 bad, -1 not judged.
+        reasons: Why an LS is bad or not judged, one tuple of texts per LS.
+        mes: The single results.
+        rule: How they were combined.
+        models: What judged: ME → description.
+        inputs: What was read, one description per file.
+    """
+
+    run: NDArray[np.uint32]
+    lumi: NDArray[np.uint32]
+    verdict: NDArray[np.int8]
+    reasons: tuple[tuple[str, ...], ...]
+    mes: tuple[MEResult, ...]
+    rule: str = "any"
+    models: Mapping[str, Any] = field(default_factory=dict)
+    inputs: tuple[Mapping[str, Any], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.run)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{int((self.verdict == v).sum())} {name}" for v, name in _NAMES.items())
+        return f"<Certification of {len(self)} LS in {len(np.unique(self.run))} runs by {len(self.mes)} MEs: {counts}>"
+
+    def mask(self, verdict: int) -> RunMask:
+        """Return the LS of one verdict (`GOOD`, `BAD`, `NOT_JUDGED`) as a run mask."""
+        chosen = self.verdict == verdict
+        return RunMask.from_lumis(self.run[chosen], self.lumi[chosen])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON-ready content of ``certification.json``, without the header that publishing adds."""
+        lumisections = [
+            {"run": run, "lumi": lumi, "verdict": _NAMES[verdict], "reasons": list(reasons)}
+            for run, lumi, verdict, reasons in zip(
+                self.run.tolist(), self.lumi.tolist(), self.verdict.tolist(), self.reasons, strict=True
+            )
+        ]
+        return {
+            "rule": self.rule,
+            "counts": {name: int((self.verdict == verdict).sum()) for verdict, name in _NAMES.items()},
+            "models": dict(self.models),
+            "mes": [_me_to_dict(result) for result in self.mes],
+            "lumisections": lumisections,
+            "inputs": [dict(entry) for entry in self.inputs],
+        }
+
+
+_NAMES = {GOOD: "good", BAD: "bad", NOT_JUDGED: "not judged"}
+
+
+def _number(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _me_to_dict(result: MEResult) -> dict[str, Any]:
+    return {
+        "me": result.me,
+        "threshold": _number(result.threshold),
+        "note": result.note,
+        "expected_false_rate": _number(result.expected_false_rate),
+        "judged": int((result.flag >= 0).sum()),
+        "flagged": int((result.flag == BAD).sum()),
+        "not_judged": int((result.flag < 0).sum()),
+        "run": result.run.tolist(),
+        "lumi": result.lumi.tolist(),
+        "score": [_number(score) for score in result.score.tolist()],
+        "flag": result.flag.tolist(),
+    }
+
+
+def certify(
+    series: MonitorElement | Sequence[MonitorElement],
+    models: Model | Sequence[Model],
+    *,
+    rule: str = "any",
+    inputs: Sequence[Mapping[str, Any]] = (),
+) -> Certification:
+    """Judge lumisections with one model per monitoring element.
+
+    Args:
+        series: The data, one series per ME, in any order; LS in any order, none twice.
+        models: Models with working points, one per ME.
+        rule: ``"any"`` (one flagged ME makes the LS bad), ``"at_least_2"`` …, or ``"all"``.
+        inputs: Descriptions of the files, kept in the result.
+
+    Raises:
+        UnknownNameError: A model for which there is no series.
+        UsageError: A model without working point, an LS twice, an impossible rule.
+    """
+    given = [series] if isinstance(series, MonitorElement) else list(series)
+    asked = [models] if isinstance(models, Model) else list(models)
+    by_name = {me.name: me for me in given}
+    for model in asked:
+        if model.me not in by_name:
+            raise UnknownNameError("monitoring element", model.me, by_name, "the data given to certify")
+    results = tuple(judge(by_name[model.me], model) for model in asked)
+    return combine(results, rule=rule, models={model.me: model.describe() for model in asked}, inputs=inputs)
+
+
+def combine(
+    results: Sequence[MEResult],
+    *,
+    rule: str = "any",
+    models: Mapping[str, Any] | None = None,
+    inputs: Sequence[Mapping[str, Any]] = (),
+) -> Certification:
+    """Make one verdict per LS from the results of several MEs; an LS that no ME judged is not judged."""
+    if not results:
+        raise UsageError("nothing to certify: no model was given")
+    keys = np.unique(np.concatenate([_keys(result) for result in results]))
+    flags = np.full((len(results), len(keys)), NOT_JUDGED, np.int8)
+    reasons: list[list[str]] = [[] for _ in keys]
+    for row, result in zip(flags, results, strict=True):
+        at = np.searchsorted(keys, _keys(result))
+        row[at] = result.flag
+        for i, flag, score in zip(at.tolist(), result.flag.tolist(), result.score.tolist(), strict=True):
+            if flag == BAD:
+                reasons[i].append(f"{result.me}: score {score:.4g} above {result.threshold:.4g}")
+            elif flag == NOT_JUDGED:
+                why = "empty or not a number" if np.isnan(score) else result.note or "no working point"
+                reasons[i].append(f"{result.me}: not judged, {why}")
+        absent = np.ones(len(keys), np.bool_)
+        absent[at] = False
+        for i in np.flatnonzero(absent).tolist():
+            reasons[i].append(f"{result.me}: not judged, no histogram in this LS")
+    return Certification(
+        run=(keys >> np.uint64(32)).astype(np.uint32),
+        lumi=(keys & np.uint64(0xFFFFFFFF)).astype(np.uint32),
+        verdict=combine_flags(flags, rule),
+        reasons=tuple(map(tuple, reasons)),
+        mes=tuple(results),
+        rule=rule,
+        models=dict(models or {}),
+        inputs=tuple(dict(entry) for entry in inputs),
+    )
+
+
+def judge(me: MonitorElement, model: Model) -> MEResult:
+    """Score and flag one series with its model, and keep what explains the verdict.
+
+    Raises:
+        UsageError: No working point, or an LS twice.
+        ModelMismatchError: The model is of another ME or other bins.
+    """
+    point = model.working_point
+    if point is None:
+        raise UsageError(f"{model.me}: the model has no working point; call set_working_point first")
+    me = me.sort()
+    if len(np.unique(me.keys)) != len(me):
+        raise UsageError(f"{me.name}: the same lumisection stands in the series twice")
+    score = model.score(me)
+    flag = point.flag(score)
+    mean_loss, bad_fraction, worst = {}, {}, {}
+    for run in np.unique(me.run).tolist():
+        rows = np.flatnonzero((me.run == run) & np.isfinite(score))
+        if len(rows) == 0:
+            continue
+        if model.detector.localises:
+            mean_loss[run], bad_fraction[run] = _loss_summary(me, model, rows)
+        worst[run] = _worst(me, model, score, int(rows[np.argmax(score[rows])]))
+    return MEResult(
+        me=me.name,
+        storage=me.storage,
+        axes=me.axes,
+        run=me.run,
+        lumi=me.lumi,
+        score=score,
+        flag=flag,
+        threshold=point.threshold,
+        note=point.note,
+        expected_false_rate=point.expected_false_rate,
+        mean_loss=mean_loss,
+        bad_fraction=bad_fraction,
+        worst=worst,
+    )
+
+
+def _loss_summary(
+    me: MonitorElement, model: Model, rows: NDArray[np.intp]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean loss per bin and the share of LS in which a bin is bad, over the LS ``rows``."""
+    total = np.zeros(me.bins)
+    above = np.zeros(me.bins)
+    for start in range(0, len(rows), _BLOCK):
+        loss = model.score_bins(me[rows[start : start + _BLOCK]])
+        total += loss.sum(axis=0)
+        if model.bin_cut is not None:
+            above += (loss > model.bin_cut).sum(axis=0)
+    return total / len(rows), above / len(rows)
+
+
+def _worst(me: MonitorElement, model: Model, score: NDArray[np.float64], at: int) -> WorstLS:
+    one = me[at : at + 1]
+    return WorstLS(
+        lumi=int(me.lumi[at]),
+        score=float(score[at]),
+        original=one.values()[0],
+        reconstruction=model.reconstruct(one)[0] if model.detector.reconstructs else None,
+        loss=model.score_bins(one)[0] if model.detector.localises else None,
+    )
+
+
+def _keys(result: MEResult) -> NDArray[np.uint64]:
+    return (result.run.astype(np.uint64) << np.uint64(32)) | result.lumi

@@ -1,0 +1,253 @@
+"""The detector contract: what every detector promises, and the checks that are the same for all.
+
+Keyword-only parameters are stored unchanged; ``fit`` learns from good lumisections; ``score`` is higher for worse;
+NaN means *not judged*. A detector holds no threshold, no file and no run number. On disk it is ``detector.json`` and
+``arrays.npz``; nothing is unpickled and no code is loaded.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import zipfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dqmroot.errors import EmptySelectionError, InputError, ModelMismatchError, NotFittedError, UsageError
+from dqmroot.series import MonitorElement
+
+__all__ = ["Detector", "Progress", "Sample", "values_of"]
+
+Sample = MonitorElement | NDArray[Any]
+"""What a detector is given: a prepared series, or its values ``(n_ls, *bins)``: consecutive LS of one run."""
+
+Progress = Callable[[int, int, str], None]
+"""Called with (steps done, steps in all, a short text) while a detector learns."""
+
+SCHEMA_VERSION = 1
+
+
+def values_of(x: Sample) -> NDArray[np.float32]:
+    """Return ``(n_ls, *bins)`` contiguous float32, without flow bins."""
+    values = x.values() if isinstance(x, MonitorElement) else x
+    return np.ascontiguousarray(values, dtype=np.float32)
+
+
+class Detector(ABC):
+    """Base of all detectors.
+
+    A subclass sets `name`, takes keyword-only parameters that it stores under their own names, and implements
+    `_learn`, `_score` and, for what it learnt, `_state` and `_restore`::
+
+        class FarFromMean(Detector):
+            name = "far_from_mean"
+
+            def _learn(self, x, sample, progress):
+                self.mean_ = x.mean(axis=0)
+
+            def _score(self, x, sample):
+                return ((x - self.mean_) ** 2).reshape(len(x), -1).mean(axis=1)
+
+            def _state(self):
+                return {"mean": self.mean_}
+
+            def _restore(self, arrays):
+                self.mean_ = arrays["mean"]
+    """
+
+    name: ClassVar[str]
+
+    bins_: tuple[int, ...] | None = None
+    history_: Mapping[str, list[float]]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The constructor's keyword parameters and their values."""
+        return {key: getattr(self, key) for key in inspect.signature(type(self)).parameters}
+
+    def __repr__(self) -> str:
+        inside = ", ".join(f"{key}={value!r}" for key, value in self.parameters.items())
+        return f"{type(self).__name__}({inside})"
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the detector has learnt."""
+        return self.bins_ is not None
+
+    def fit(self, x: Sample, *, progress: Progress | None = None) -> Self:
+        """Learn from good lumisections.
+
+        Args:
+            x: ``(n_ls, *bins)`` or a prepared series.
+            progress: Called while learning; optional.
+
+        Raises:
+            EmptySelectionError: No lumisection, or none that holds anything.
+            UsageError: NaN or infinite values.
+        """
+        values = values_of(x)
+        if values.ndim < 2 or 0 in values.shape[1:]:
+            raise UsageError(f"{self.name}: expected (n_ls, bins…), got shape {values.shape}")
+        if len(values) == 0:
+            raise EmptySelectionError(f"{self.name}: no lumisection to learn from")
+        if not np.isfinite(values).all():
+            bad = int((~np.isfinite(values.reshape(len(values), -1)).all(axis=1)).sum())
+            raise UsageError(f"{self.name}: {bad} of {len(values)} training LS hold NaN or infinite values; select them out")
+        full = values.reshape(len(values), -1).any(axis=1)
+        if not full.any():
+            raise EmptySelectionError(f"{self.name}: every training LS is empty")
+        self.history_ = {}
+        self._learn(values[full], _rows(x, full), progress)
+        self.bins_ = values.shape[1:]
+        return self
+
+    def score(self, x: Sample) -> NDArray[np.float64]:
+        """Return ``(n_ls,)`` float64, higher is worse; NaN for LS that are empty or hold NaN.
+
+        Raises:
+            NotFittedError: `fit` comes first.
+            ModelMismatchError: Other bins than those learnt from.
+        """
+        values, judged = self._check(x)
+        out = np.full(len(values), np.nan)
+        if judged.any():
+            out[judged] = self._score(values[judged], _rows(x, judged))
+        return out
+
+    def score_bins(self, x: Sample) -> NDArray[np.float64]:
+        """Return the badness of each bin, ``(n_ls, *bins)`` float64; NaN for LS that are not judged.
+
+        Raises:
+            UsageError: This detector cannot say where.
+        """
+        values, judged = self._check(x)
+        out = np.full(values.shape, np.nan)
+        if judged.any():
+            out[judged] = self._score_bins(values[judged], _rows(x, judged))
+        return out
+
+    def reconstruct(self, x: Sample) -> NDArray[np.float32]:
+        """Return what the detector expected, ``(n_ls, *bins)`` float32; NaN for LS that are not judged.
+
+        Raises:
+            UsageError: This detector has no expectation to show.
+        """
+        values, judged = self._check(x)
+        out = np.full(values.shape, np.nan, np.float32)
+        if judged.any():
+            out[judged] = self._reconstruct(values[judged], _rows(x, judged))
+        return out
+
+    @property
+    def localises(self) -> bool:
+        """Whether `score_bins` has a meaning here."""
+        return type(self)._score_bins is not Detector._score_bins
+
+    @property
+    def reconstructs(self) -> bool:
+        """Whether `reconstruct` has a meaning here."""
+        return type(self)._reconstruct is not Detector._reconstruct
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``detector.json`` and ``arrays.npz`` into ``folder``, which exists."""
+        bins = self._need_fit()
+        arrays = {key: np.asarray(value) for key, value in self._state().items()}
+        text = {
+            "schema_version": SCHEMA_VERSION,
+            "detector": self.name,
+            "parameters": self.parameters,
+            "bins": list(bins),
+            "history": {key: [float(v) for v in values] for key, values in self.history_.items()},
+        }
+        Path(folder, "detector.json").write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
+        with Path(folder, "arrays.npz").open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: The folder lacks a file, or holds something else.
+        """
+        path = Path(folder)
+        data = read_detector_json(path)
+        if data["detector"] != cls.name:
+            raise InputError(path / "detector.json", f"holds a {data['detector']}, not a {cls.name}")
+        try:
+            made = cls(**data["parameters"])
+            with np.load(path / "arrays.npz", allow_pickle=False) as stored:
+                arrays = {key: stored[key] for key in stored.files}
+            made.bins_ = tuple(int(n) for n in data["bins"])
+            made.history_ = {str(key): list(values) for key, values in data.get("history", {}).items()}
+            made._restore(arrays)
+        except OSError as error:
+            raise InputError(path, error.strerror or str(error)) from error
+        except (KeyError, TypeError, ValueError, UsageError, zipfile.BadZipFile) as error:
+            raise InputError(path, f"is not a saved {cls.name}: {error}") from error
+        return made
+
+    @abstractmethod
+    def _learn(self, x: NDArray[np.float32], sample: Sample, progress: Progress | None) -> None:
+        """Learn from ``(n_ls, *bins)``; ``sample`` is the same LS with their runs and conditions, where known."""
+
+    @abstractmethod
+    def _score(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
+        """Score LS that hold something."""
+
+    def _score_bins(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
+        raise UsageError(f"{self.name} judges whole histograms: it cannot say which bin is bad")
+
+    def _reconstruct(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:
+        raise UsageError(f"{self.name} has no expectation to show")
+
+    @abstractmethod
+    def _state(self) -> Mapping[str, NDArray[Any]]:
+        """Everything learnt, as arrays."""
+
+    @abstractmethod
+    def _restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take back what `_state` gave; `bins_` is set before."""
+
+    def _need_fit(self) -> tuple[int, ...]:
+        if self.bins_ is None:
+            raise NotFittedError(f"{self.name} has not learnt yet: call fit first")
+        return self.bins_
+
+    def _check(self, x: Sample) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return the values and which LS can be judged."""
+        bins = self._need_fit()
+        values = values_of(x)
+        if values.shape[1:] != bins:
+            raise ModelMismatchError(f"{self.name} learnt from bins {bins}, but is given {values.shape[1:]}")
+        flat = values.reshape(len(values), int(np.prod(bins)))
+        return values, np.isfinite(flat).all(axis=1) & flat.any(axis=1)
+
+
+def read_detector_json(folder: Path) -> dict[str, Any]:
+    """Return the description in a detector's folder, checked for its form.
+
+    Raises:
+        InputError: Missing, not JSON, of a later version, or not a detector.
+    """
+    path = folder / "detector.json"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(path, error.strerror or str(error)) from error
+    except ValueError as error:
+        raise InputError(path, f"not a JSON file: {error}") from error
+    if not isinstance(data, dict) or not {"detector", "parameters", "bins", "schema_version"} <= set(data):
+        raise InputError(path, "does not describe a detector")
+    if data["schema_version"] > SCHEMA_VERSION:
+        raise InputError(path, f"written by a later dqmroot (format {data['schema_version']}, known is {SCHEMA_VERSION})")
+    return data
+
+
+def _rows(x: Sample, mask: NDArray[np.bool_]) -> Sample:
+    return x if mask.all() else x[mask]

@@ -1,0 +1,157 @@
+"""The dense autoencoder of the muon study: few hidden layers, tanh, trained on the largest squared differences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dqmroot.detectors.base import Detector, Progress, Sample
+from dqmroot.detectors.training import Schedule, mean_of_largest_loss, train
+from dqmroot.distance import mean_of_largest
+from dqmroot.errors import UnknownNameError, UsageError
+
+__all__ = ["DenseAutoencoder"]
+
+_LOSSES = ("mean_of_largest", "mse", "mae")
+
+_ACTIVATIONS = {
+    "linear": lambda x: x,
+    "relu": lambda x: np.maximum(x, 0),
+    "sigmoid": lambda x: np.float32(0.5) * (np.tanh(np.float32(0.5) * x) + np.float32(1)),
+    "tanh": np.tanh,
+    "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
+    "leaky_relu": lambda x: np.where(x > 0, x, np.float32(0.2) * x),
+}
+
+
+class DenseAutoencoder(Detector):
+    """Dense layers down and up again; the score is the mean of the k largest squared differences.
+
+    Maps are flattened. Trained with Keras; scored with NumPy, so that no deep-learning library is needed to score.
+
+    Args:
+        arch: Nodes of each hidden layer; empty means one layer of half the bins.
+        act: Activation of each hidden layer; empty means tanh for all.
+        output: Activation of the last layer.
+        opt: Keras optimiser.
+        learning_rate: Its learning rate.
+        loss: ``"mean_of_largest"`` (mseTop10 where ``k`` is 10), ``"mse"`` or ``"mae"``.
+        k: How many of the largest squared differences count, in the loss and in the score.
+        epochs: At most so many passes over the sample.
+        batch_size: Lumisections a step.
+        validation: Share of the sample, its last LS, watched for early stopping.
+        patience: Passes without improvement before training ends.
+        seed: Of the first weights and of the order of the LS.
+    """
+
+    name = "dense_autoencoder"
+
+    def __init__(
+        self,
+        *,
+        arch: Sequence[int] = (),
+        act: Sequence[str] = (),
+        output: str = "tanh",
+        opt: str = "adam",
+        learning_rate: float = 1e-3,
+        loss: str = "mean_of_largest",
+        k: int = 10,
+        epochs: int = 400,
+        batch_size: int = 64,
+        validation: float = 0.1,
+        patience: int = 40,
+        seed: int = 0,
+    ) -> None:
+        if loss not in _LOSSES:
+            raise UnknownNameError("loss", loss, _LOSSES, f"detector {self.name}")
+        for activation in (*act, output):
+            if activation not in _ACTIVATIONS:
+                raise UnknownNameError("activation", activation, _ACTIVATIONS, f"detector {self.name}")
+        if act and len(act) != len(arch):
+            raise UsageError(f"detector {self.name}: {len(arch)} hidden layers, but {len(act)} activations")
+        for key, value, low in [("k", k, 1), ("epochs", epochs, 1), ("batch_size", batch_size, 1), ("patience", patience, 1)]:
+            if value < low:
+                raise UsageError(f"detector {self.name}: {key} must be at least {low}, got {value}")
+        if not 0 <= validation < 1:
+            raise UsageError(f"detector {self.name}: validation must be in [0, 1), got {validation}")
+        self.arch = arch
+        self.act = act
+        self.output = output
+        self.opt = opt
+        self.learning_rate = learning_rate
+        self.loss = loss
+        self.k = k
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.validation = validation
+        self.patience = patience
+        self.seed = seed
+        self.weights_: list[NDArray[np.float32]] = []
+
+    def layers(self, n_bins: int) -> tuple[list[int], list[str]]:
+        """Return the widths and activations of all layers, the last one included."""
+        widths = [*self.arch] or [max(1, n_bins // 2)]
+        return [*widths, n_bins], [*(self.act or ["tanh"] * len(widths)), self.output]
+
+    def build(self, n_bins: int) -> Any:
+        """Return the compiled Keras network for histograms of ``n_bins`` bins; 102 bins make 10,557 parameters."""
+        import keras
+
+        if self.k > n_bins:
+            raise UsageError(f"detector {self.name}: k={self.k}, but the histogram has only {n_bins} bins")
+        widths, activations = self.layers(n_bins)
+        network = keras.Sequential([keras.Input((n_bins,))])
+        for i, (width, activation) in enumerate(zip(widths, activations, strict=True)):
+            first = keras.initializers.GlorotUniform(seed=self.seed * 1000 + i)
+            network.add(keras.layers.Dense(width, activation=activation, kernel_initializer=first))
+        optimizer = keras.optimizers.get(self.opt)
+        optimizer.learning_rate = self.learning_rate
+        loss = mean_of_largest_loss(self.k) if self.loss == "mean_of_largest" else self.loss
+        network.compile(optimizer=optimizer, loss=loss)
+        return network
+
+    def _learn(self, x: NDArray[np.float32], sample: Sample, progress: Progress | None) -> None:
+        flat = x.reshape(len(x), -1)
+        network = self.build(flat.shape[1])
+        schedule = Schedule(self.epochs, self.batch_size, self.validation, self.patience, self.seed)
+        self.history_ = train(network, flat, flat, schedule, progress)
+        self.weights_ = [np.asarray(weight, np.float32) for weight in network.get_weights()]
+
+    def _reconstruct(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:
+        out = x.reshape(len(x), -1)
+        _, activations = self.layers(out.shape[1])
+        for i, activation in enumerate(activations):
+            out = _ACTIVATIONS[activation](out @ self.weights_[2 * i] + self.weights_[2 * i + 1])
+        return out.reshape(x.shape)
+
+    def encode(self, x: Sample) -> NDArray[np.float32]:
+        """Return the narrowest hidden layer, ``(n_ls, nodes)``."""
+        values, _ = self._check(x)
+        out = values.reshape(len(values), -1)
+        widths, activations = self.layers(out.shape[1])
+        for i in range(int(np.argmin(widths)) + 1):
+            out = _ACTIVATIONS[activations[i]](out @ self.weights_[2 * i] + self.weights_[2 * i + 1])
+        return out
+
+    def _score(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
+        return mean_of_largest(x, self._reconstruct(x, sample), k=self.k)
+
+    def _score_bins(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
+        return np.square(x.astype(np.float64) - self._reconstruct(x, sample))
+
+    def _state(self) -> Mapping[str, NDArray[Any]]:
+        return {f"weight_{i}": weight for i, weight in enumerate(self.weights_)}
+
+    def _restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        n_bins = int(np.prod(self.bins_ or ()))
+        widths, _ = self.layers(n_bins)
+        shapes = []
+        for width_in, width_out in zip([n_bins, *widths[:-1]], widths, strict=True):
+            shapes += [(width_in, width_out), (width_out,)]
+        weights = [np.asarray(arrays[f"weight_{i}"], np.float32) for i in range(len(shapes))]
+        if [weight.shape for weight in weights] != shapes:
+            raise ValueError("the weights have other shapes than the parameters say")
+        self.weights_ = weights
