@@ -1,0 +1,340 @@
+"""Preparation, detector and working point of one monitoring element, as one saved unit.
+
+A model folder holds several models: ``model.json`` names them, with a checksum of each file; each has its own folder with
+``prepare.json``, ``detector.json``, ``arrays.npz`` and ``working_point.json``. Nothing in it is unpickled or executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dqmroot._version import __version__
+from dqmroot.detectors import Detector, load_detector
+from dqmroot.detectors.base import Progress
+from dqmroot.errors import EmptySelectionError, InputError, ModelMismatchError, NotFittedError, UnknownNameError, UsageError
+from dqmroot.files import folder_name, whole_folder
+from dqmroot.prepare import Preparation, Step
+from dqmroot.series import Axis, MonitorElement
+from dqmroot.threshold import WorkingPoint, find_working_point
+
+__all__ = ["Model", "load_models", "save_models"]
+
+SCHEMA_VERSION = 1
+
+_FOLDS = 4  # up to so many runs, each is left out in turn; with more, every fifth run is held back
+
+
+@dataclass(frozen=True)
+class TrainingSample:
+    """What a model was trained on.
+
+    Args:
+        n: Number of lumisections.
+        runs: Runs they came from.
+        held_out: How the LS of the working point were kept apart.
+    """
+
+    n: int
+    runs: tuple[int, ...]
+    held_out: str = ""
+
+
+class Model:
+    """A detector with all that it needs to judge one monitoring element.
+
+    Args:
+        prepare: Steps from the raw histogram to the detector's input.
+        detector: A detector; `dqmroot.detector` makes one by name.
+    """
+
+    def __init__(self, *, prepare: Preparation | Iterable[Step] = (), detector: Detector) -> None:
+        self.preparation = prepare if isinstance(prepare, Preparation) else Preparation(tuple(prepare))
+        self.detector = detector
+        self.working_point: WorkingPoint | None = None
+        self.bin_cut: float | None = None
+        self.sample: TrainingSample | None = None
+        self._me = ""
+        self._axes: tuple[Axis, ...] = ()
+
+    def __repr__(self) -> str:
+        state = self._me or "not fitted"
+        return f"<Model {state}: {self.preparation} → {self.detector.name}>"
+
+    @property
+    def me(self) -> str:
+        """Name of the monitoring element that was learnt.
+
+        Raises:
+            NotFittedError: `fit` comes first.
+        """
+        if not self._me:
+            raise NotFittedError("the model has not learnt yet: call fit first")
+        return self._me
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """Axes of the raw histograms it takes."""
+        return self._axes
+
+    def fit(self, good: MonitorElement, *, progress: Progress | None = None) -> Self:
+        """Learn from good lumisections; an earlier working point is dropped.
+
+        Raises:
+            EmptySelectionError: No LS.
+            UsageError: NaN in them.
+        """
+        good = good.require("the selection of good LS")
+        self.working_point = self.bin_cut = None
+        self.preparation = self.preparation.fit(good)
+        self.detector.fit(self.preparation.apply(good), progress=progress)
+        self._me, self._axes = good.name, good.axes
+        self.sample = TrainingSample(len(good), tuple(np.unique(good.run).tolist()))
+        return self
+
+    def set_working_point(self, method: str, value: float | None, held: MonitorElement, *, source: str = "") -> Self:
+        """Find the cut on good LS that were not trained on.
+
+        Raises:
+            EmptySelectionError: No LS with a score among ``held``.
+        """
+        scores, peaks = self._held_scores(held)
+        return self._cut(method, value, scores, peaks, source or _where(held))
+
+    def train(
+        self, good: MonitorElement, method: str = "mean_sigma", value: float | None = None, *, progress: Progress | None = None
+    ) -> Self:
+        """Fit, and find the working point on LS that were kept apart.
+
+        One run: its last fifth in time is not trained on. Two to four runs: each is left out in turn, a detector that has not
+        seen it scores it, and the final detector learns from all of them. More runs: every fifth is not trained on.
+
+        Raises:
+            EmptySelectionError: Too few LS to keep some apart.
+        """
+        good = good.sort().require("the selection of good LS")
+        runs = np.unique(good.run)
+        if len(runs) == 1:
+            n_held = len(good) // 5
+            if n_held == 0:
+                raise EmptySelectionError(f"{good.name}: {len(good)} good LS are too few to keep some apart for a working point")
+            held = good[len(good) - n_held :]
+            self.fit(good[: len(good) - n_held], progress=progress).set_working_point(method, value, held)
+            told = f"the last fifth in time of run {runs[0]} ({n_held} LS)"
+        elif len(runs) <= _FOLDS:
+            folds = []
+            for run in runs:
+                apart = good.run == run
+                folds.append(self.fit(good[~apart], progress=progress)._held_scores(good[apart]))
+            self.fit(good, progress=progress)
+            scores, peaks = (np.concatenate(parts) for parts in zip(*folds, strict=True))
+            told = f"each of the runs {', '.join(map(str, runs))} left out in turn"
+            self._cut(method, value, scores, peaks, told)
+        else:
+            apart = np.isin(good.run, runs[2::5])
+            self.fit(good[~apart], progress=progress).set_working_point(method, value, good[apart])
+            told = f"runs {', '.join(map(str, runs[2::5]))}"
+        sample = self.sample
+        assert sample is not None
+        self.sample = TrainingSample(sample.n, sample.runs, told)
+        return self
+
+    def score(self, me: MonitorElement) -> NDArray[np.float64]:
+        """Return ``(n_ls,)`` scores, higher is worse, NaN is not judged.
+
+        Raises:
+            ModelMismatchError: Another ME or other bins.
+        """
+        self._check(me)
+        return self.detector.score(self.preparation.apply(me))
+
+    def score_bins(self, me: MonitorElement) -> NDArray[np.float64]:
+        """Return the badness of each bin in the ME's own bins, ``(n_ls, …, y, x)``."""
+        self._check(me)
+        return np.asarray(self.preparation.invert(self.detector.score_bins(self.preparation.apply(me))), np.float64)
+
+    def reconstruct(self, me: MonitorElement) -> NDArray[np.float64]:
+        """Return what the detector expected, in the ME's own bins and prepared units, ``(n_ls, …, y, x)``."""
+        self._check(me)
+        return np.asarray(self.preparation.invert(self.detector.reconstruct(self.preparation.apply(me))), np.float64)
+
+    def describe(self) -> dict[str, Any]:
+        """Return a JSON-ready description: ME, axes, preparation, detector, sample and working point."""
+        sample = self.sample
+        return {
+            "me": self.me,
+            "axes": [axis.to_dict() for axis in self._axes],
+            "preparation": str(self.preparation),
+            "detector": self.detector.name,
+            "parameters": self.detector.parameters,
+            "working_point": None if self.working_point is None else self.working_point.to_dict(),
+            "bin_cut": self.bin_cut,
+            "sample": None if sample is None else {"n": sample.n, "runs": list(sample.runs), "held_out": sample.held_out},
+        }
+
+    def save(self, folder: str | Path) -> None:
+        """Write a model folder with this one model."""
+        save_models([self], folder)
+
+    def _check(self, me: MonitorElement) -> None:
+        if me.name != self.me:
+            raise ModelMismatchError(f"the model is of {self.me}, the data of {me.name}")
+        me.check_same_bins(self._axes, f"the model of {self.me}")
+
+    def _held_scores(self, held: MonitorElement) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the scores of LS not trained on, and the badness of the worst bin of each."""
+        prepared = self.preparation.apply(held.require("keeping some apart for the working point"))
+        scores = self.detector.score(prepared)
+        if not self.detector.localises:
+            return scores, np.empty(0)
+        peaks = [
+            self.detector.score_bins(prepared[start : start + 512]).reshape(-1, np.prod(self.detector.bins_ or (1,))).max(axis=1)
+            for start in range(0, len(prepared), 512)
+        ]
+        return scores, np.concatenate(peaks)
+
+    def _cut(
+        self, method: str, value: float | None, scores: NDArray[np.float64], peaks: NDArray[np.float64], source: str
+    ) -> Self:
+        self.working_point = find_working_point(method, value, scores, source=source)
+        self.bin_cut = None
+        if self.working_point.usable and len(peaks):
+            # A bin is bad above the cut that the worst bin of a good LS passes as rarely as its score passes the other.
+            cut = find_working_point(method, value, peaks).threshold
+            self.bin_cut = cut if np.isfinite(cut) else None
+        return self
+
+
+def save_models(models: Sequence[Model], folder: str | Path) -> None:
+    """Write a model folder, whole or not at all; what stood there before is replaced.
+
+    Raises:
+        UsageError: Two models of one ME, or a folder that holds something else than models.
+        NotFittedError: A model has not learnt.
+        OutputError: The folder cannot be written.
+    """
+    names = [model.me for model in models]
+    if len(set(names)) != len(names):
+        raise UsageError("two models of the same monitoring element cannot share a folder")
+    target = Path(folder)
+    if target.exists() and not (target.is_dir() and (target / "model.json").is_file()) and not _empty(target):
+        raise UsageError(f"{target}: exists and is not a model folder; it is left alone")
+    with whole_folder(target) as temporary:
+        entries = []
+        for model in models:
+            place = temporary / folder_name(model.me)
+            place.mkdir(parents=True)
+            model.preparation.save(place)
+            model.detector.save(place)
+            if model.working_point is not None:
+                text = json.dumps({**model.working_point.to_dict(), "bin_cut": model.bin_cut}, indent=1)
+                (place / "working_point.json").write_text(text + "\n", encoding="utf-8")
+            sums = {file.name: _checksum(file) for file in sorted(place.iterdir()) if file.is_file()}
+            entries.append({**model.describe(), "folder": folder_name(model.me), "sha256": sums})
+        head = {"schema_version": SCHEMA_VERSION, "dqmroot_version": __version__, "models": entries}
+        (temporary / "model.json").write_text(json.dumps(head, indent=1) + "\n", encoding="utf-8")
+        (temporary / "card.md").write_text("\n".join(map(_card, models)), encoding="utf-8")
+
+
+def load_models(folder: str | Path, mes: Sequence[str] | None = None) -> list[Model]:
+    """Read all models of a folder, or those of some MEs.
+
+    Raises:
+        InputError: Not a model folder, of a later version, or changed since it was written.
+        UnknownNameError: An ME that the folder has no model of.
+    """
+    root = Path(folder)
+    path = root / "model.json"
+    try:
+        head = json.loads(path.read_text(encoding="utf-8"))
+        version, entries = head["schema_version"], {entry["me"]: entry for entry in head["models"]}
+    except OSError as error:
+        raise InputError(path, error.strerror or str(error)) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(path, f"does not describe models: {error}") from error
+    if not isinstance(version, int) or version > SCHEMA_VERSION:
+        raise InputError(path, f"written by a later dqmroot (format {version}, known is {SCHEMA_VERSION})")
+    for me in mes or ():
+        if me not in entries:
+            raise UnknownNameError("monitoring element", me, entries, str(path))
+    return [_load(root, path, entry) for me, entry in entries.items() if mes is None or me in mes]
+
+
+def _load(root: Path, path: Path, entry: Mapping[str, Any]) -> Model:
+    try:
+        me = str(entry["me"])
+        place = root / folder_name(me)
+        for name, known in entry["sha256"].items():
+            if Path(name).name != name or _checksum(place / name) != known:
+                raise InputError(place / name, "is not the file that was saved: its checksum differs")
+        model = Model(prepare=Preparation.load(place), detector=load_detector(place))
+        model._me, model._axes = me, tuple(map(Axis.from_dict, entry["axes"]))
+        sample = entry["sample"]
+        model.sample = TrainingSample(int(sample["n"]), tuple(sample["runs"]), str(sample["held_out"]))
+        if "working_point.json" in entry["sha256"]:
+            point = json.loads((place / "working_point.json").read_text(encoding="utf-8"))
+            model.bin_cut = point.pop("bin_cut")
+            model.working_point = WorkingPoint.from_dict(point)
+    except OSError as error:
+        raise InputError(error.filename or path, error.strerror or str(error)) from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(path, f"does not describe a model: {error}") from error
+    return model
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _empty(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
+def _where(held: MonitorElement) -> str:
+    runs = np.unique(held.run)
+    return f"{len(held)} LS of {'run' if len(runs) == 1 else 'runs'} {', '.join(map(str, runs[:8]))}"
+
+
+def _card(model: Model) -> str:
+    """Return the model card: what a person should know before trusting the model."""
+    sample, point = model.sample, model.working_point
+    axes = " × ".join(f"{axis.nbins} bins in [{axis.low:g}, {axis.high:g}]" for axis in model.axes)
+    lines = [
+        f"# {model.me}",
+        "",
+        f"- Histogram: {axes}",
+        f"- Preparation: `{model.preparation}`",
+        f"- Detector: `{model.detector!r}`",
+    ]
+    if sample is not None:
+        runs = f"{sample.runs[0]}-{sample.runs[-1]}" if len(sample.runs) > 1 else f"{sample.runs[0]}"
+        lines.append(f"- Trained on {sample.n} LS of {len(sample.runs)} run(s), {runs}")
+        if sample.held_out:
+            lines.append(f"- Working point found on: {sample.held_out}")
+    if point is None:
+        lines.append("- No working point: the model scores, but flags nothing")
+    elif not point.usable:
+        lines.append(f"- Working point `{point.method}={point.value:g}`: {point.note}")
+    else:
+        lines.append(
+            f"- Working point `{point.method}={point.value:g}`: cut {point.threshold:.6g} from {point.n} LS (mean {point.mean:.4g}, "
+            f"σ {point.std:.4g}); expected false rate {point.expected_false_rate:.3g}"
+        )
+        if point.note:
+            lines.append(f"- Note: {point.note}")
+    losses = model.detector.history_.get("val_loss", [])
+    if losses:
+        lines.append(f"- Training: {len(losses)} passes, best validation loss {min(losses):.4g}")
+    lines += [
+        "- Known limits: judges only this histogram with these bins; says nothing of runs unlike those it learnt from",
+        "",
+    ]
+    return "\n".join(lines)
