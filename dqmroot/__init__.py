@@ -11,16 +11,32 @@ from typing import TYPE_CHECKING, Any
 from dqmroot._version import __version__
 
 if TYPE_CHECKING:
+    from dqmroot.distance import mean_of_largest
+    from dqmroot.prepare import Preparation, crop, include_flow, normalise, rebin
     from dqmroot.runs import RunMask
     from dqmroot.series import Axis, MonitorElement, concatenate
 
 _HOMES = {
+    "dqmroot.distance": ("mean_of_largest",),
+    "dqmroot.prepare": ("Preparation", "crop", "include_flow", "normalise", "rebin"),
     "dqmroot.runs": ("RunMask",),
     "dqmroot.series": ("Axis", "MonitorElement", "concatenate"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = ["Axis", "MonitorElement", "RunMask", "__version__", "concatenate"]
+__all__ = [
+    "Axis",
+    "MonitorElement",
+    "Preparation",
+    "RunMask",
+    "__version__",
+    "concatenate",
+    "crop",
+    "include_flow",
+    "mean_of_largest",
+    "normalise",
+    "rebin",
+]
 
 
 def __getattr__(name: str) -> Any:

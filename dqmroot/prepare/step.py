@@ -1,0 +1,185 @@
+"""What every step of a preparation is, and how steps are named in text and JSON."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dqmroot.errors import UnknownNameError, UsageError
+from dqmroot.series import Axis, MonitorElement
+
+__all__ = ["STEPS", "Array", "Step", "parse_steps", "step_from_dict"]
+
+Array = NDArray[Any]
+
+STEPS: dict[str, type[Step]] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One operation on a monitoring element, the same for every lumisection.
+
+    Subclasses are frozen dataclasses whose fields are their parameters and, where ``learns``, the arrays that `fit`
+    found. A field that is an array is ``None`` until it is learnt.
+    """
+
+    name: ClassVar[str] = ""
+    learns: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.name:
+            STEPS[cls.name] = cls
+
+    def fit(self, me: MonitorElement) -> Self:
+        """Return the step with what it learns from ``me`` (good lumisections)."""
+        del me
+        return self
+
+    def apply(self, me: MonitorElement, *, errors: bool = True) -> MonitorElement:
+        """Return the series after the step.
+
+        Args:
+            me: The series before.
+            errors: Whether `MonitorElement.variances` of the result must be right; without, an array is saved.
+        """
+        raise NotImplementedError
+
+    def invert(self, bins: Array, axes: Sequence[Axis]) -> Array:
+        """Show a quantity per bin after the step in the bins before it.
+
+        Args:
+            bins: ``(n, [z,] [y,] x)`` without flow bins: losses, flags, anything that belongs to a bin and is not a
+                count.
+            axes: The axes before the step.
+
+        Returns:
+            ``(n, [z,] [y,] x)`` of ``axes``: each bin shows what was found for the bin it went into, NaN where it went
+            nowhere.
+        """
+        del axes
+        return bins
+
+    def restore(self, bins: Array, before: MonitorElement) -> Array:
+        """Turn contents after the step, ``(n, …)`` without flow bins, into contents before it, as far as that can be.
+
+        Args:
+            bins: For instance the reconstruction of an autoencoder.
+            before: The series before the step, the same lumisections.
+        """
+        return self.invert(bins, before.axes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready description that `step_from_dict` reads back; arrays as nested lists."""
+        out: dict[str, Any] = {"step": self.name}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            out[field.name] = (
+                {"dtype": value.dtype.str, "data": value.tolist()} if isinstance(value, np.ndarray) else value
+            )
+        return out
+
+    def __str__(self) -> str:
+        shown = [
+            f"{field.name}={_text(value)}"
+            for field in dataclasses.fields(self)
+            if not isinstance(value := getattr(self, field.name), np.ndarray) and value != field.default
+        ]
+        return f"{self.name}({', '.join(shown)})" if shown else self.name
+
+
+def step_from_dict(data: Mapping[str, Any]) -> Step:
+    """Read what `Step.to_dict` wrote.
+
+    Raises:
+        UnknownNameError: There is no such step.
+        UsageError: The parameters are not those of the step.
+    """
+    name = str(data.get("step", ""))
+    if name not in STEPS:
+        raise UnknownNameError("step", name, STEPS)
+    given = {
+        key: np.asarray(value["data"], np.dtype(value["dtype"]))
+        if isinstance(value, dict) and "dtype" in value
+        else value
+        for key, value in data.items()
+        if key != "step"
+    }
+    return _make(name, (), {key: _tuples(value) for key, value in given.items()})
+
+
+def parse_steps(text: str) -> list[Step]:
+    """Read steps as the command line has them: ``"include_flow rebin(2,2) normalise(integral)"``.
+
+    Steps stand one after the other, with their parameters in parentheses as in Python; words need no quotes.
+
+    Raises:
+        UnknownNameError: There is no such step.
+        UsageError: The text cannot be read, or the parameters are not those of the step.
+    """
+    steps = []
+    rest = text.strip()
+    while rest:
+        match = re.match(r"(\w+)\s*(\((?:[^()]|\([^()]*\))*\))?\s*[,;|]?\s*", rest)
+        if match is None:
+            raise UsageError(
+                f"cannot read the steps {text!r} at {rest!r}; write them like: rebin(2,2) normalise(integral)"
+            )
+        rest = rest[match.end() :]
+        positional, keywords = _arguments(match.group(1), match.group(2) or "()")
+        steps.append(_make(match.group(1), positional, keywords))
+    return steps
+
+
+def _arguments(name: str, text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    try:
+        call = ast.parse(f"f{text}", mode="eval").body
+        assert isinstance(call, ast.Call)
+        positional = tuple(_literal(node) for node in call.args)
+        keywords = {keyword.arg: _literal(keyword.value) for keyword in call.keywords if keyword.arg}
+    except (SyntaxError, ValueError) as error:
+        raise UsageError(f"cannot read the parameters of {name}{text}") from error
+    return positional, keywords
+
+
+def _literal(node: ast.expr) -> Any:
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Tuple | ast.List):
+        return tuple(_literal(item) for item in node.elts)
+    return ast.literal_eval(node)
+
+
+def _make(name: str, positional: tuple[Any, ...], keywords: dict[str, Any]) -> Step:
+    if name not in STEPS:
+        raise UnknownNameError("step", name, STEPS)
+    cls = STEPS[name]
+    fields = [field.name for field in dataclasses.fields(cls)]
+    for key in keywords:
+        if key not in fields:
+            raise UnknownNameError("parameter", key, fields, f"the step {name}")
+    if name == "rebin" and positional:
+        positional = (positional if not isinstance(positional[0], tuple) else positional[0],)
+    try:
+        return cls(*positional, **keywords)
+    except TypeError as error:
+        raise UsageError(
+            f"{name} takes the parameters {', '.join(fields) or 'none'}; got {positional} {keywords}"
+        ) from error
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str) and value.isidentifier():
+        return value
+    return repr(value)

@@ -1,0 +1,136 @@
+"""The layout every loop sees, and how rows are shared out over threads.
+
+A loop gets each array as a flat buffer with the strides of its leading axes, so that one machine code serves 1-D, 2-D
+and
+3-D histograms, views without flow bins, and read-only arrays. It works on rows ``first`` to ``last``; a row's result
+does not depend on which rows are worked on with it, and so not on the number of threads.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Rows", "over_rows", "rows", "set_threads", "threads"]
+
+Array = NDArray[Any]
+
+# Below this many bytes a second thread costs more than it saves.
+_WORTH_A_THREAD = 1 << 19
+_KNOWN = tuple(np.dtype(name) for name in ("f4", "f8", "i2", "i4", "i8", "u1", "u2", "u4", "u8"))
+
+_lock = threading.Lock()
+_pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
+_asked: int | None = None
+
+
+class Rows(NamedTuple):
+    """An array ``(n, [z,] [y,] x)`` as loops see it.
+
+    Args:
+        flat: One-dimensional read-only buffer that holds every value.
+        strides: Distance in elements between rows, z and y planes.
+        shape: ``(n, z, y, x)``, 1 for axes that the array has not.
+    """
+
+    flat: Array
+    strides: tuple[int, int, int]
+    shape: tuple[int, int, int, int]
+
+
+def rows(array: Array) -> Rows:
+    """Describe ``array``, ``(n, [z,] [y,] x)``.
+
+    It is copied only if its x axis is not contiguous or its type is unusual.
+    """
+    if array.dtype not in _KNOWN or not array.dtype.isnative:
+        array = array.astype(
+            np.float32 if array.dtype == np.float16 else np.uint8 if array.dtype == bool else np.float64
+        )
+    if array.ndim > 4:
+        raise ValueError(f"at most three axes of bins; got shape {array.shape}")
+    four = array.reshape(array.shape[:1] + (1,) * (4 - array.ndim) + array.shape[1:]) if array.ndim < 4 else array
+    size = four.itemsize
+    step = four.strides
+    if (
+        (step[3] != size and four.shape[3] > 1)
+        or any(s % size or s < 0 for s, d in zip(step[:3], four.shape[:3], strict=True) if d > 1)
+        or not four.flags.aligned
+    ):
+        four = np.ascontiguousarray(four)
+        step = four.strides
+    n, z, y, x = four.shape
+    if four.size == 0:
+        return Rows(np.lib.stride_tricks.as_strided(np.empty(0, four.dtype), writeable=False), (0, 0, 0), (n, z, y, x))
+    far = [s // size if d > 1 else 0 for s, d in zip(step[:3], (n, z, y), strict=True)]
+    extent = x + sum((d - 1) * s for d, s in zip((n, z, y), far, strict=True))
+    flat = np.lib.stride_tricks.as_strided(four, (extent,), (size,), writeable=False)
+    return Rows(flat, (far[0], far[1], far[2]), (n, z, y, x))
+
+
+def threads() -> int:
+    """Number of threads the kernels use.
+
+    It is what `set_threads` was told, else ``DQMROOT_THREADS``, else one inside a Dask worker, else one per core.
+    """
+    if _asked is not None:
+        return _asked
+    given = os.environ.get("DQMROOT_THREADS", "")
+    if given.isdigit() and int(given) > 0:
+        return int(given)
+    if "DASK_WORKER_NAME" in os.environ or _in_dask_worker():
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def set_threads(n: int | None) -> None:
+    """Use ``n`` threads from now on in this process; ``None`` goes back to the default."""
+    global _asked  # noqa: PLW0603
+    if n is not None and n < 1:
+        raise ValueError(f"number of threads must be at least 1; got {n}")
+    _asked = n
+
+
+def over_rows(loop: Callable[..., object], n: int, work: int, *arguments: object) -> None:
+    """Call ``loop(first, last, *arguments)`` until rows 0 to ``n`` are done; ``work`` is the number of their bytes."""
+    parts = min(threads(), n, max(1, work // _WORTH_A_THREAD))
+    if parts <= 1:
+        loop(0, n, *arguments)
+        return
+    cuts = [n * part // parts for part in range(parts + 1)]
+    # The first call compiles; only one thread needs to.
+    pool = _pool(parts - 1)
+    rest = [pool.submit(loop, a, b, *arguments) for a, b in itertools.pairwise(cuts[1:])]
+    try:
+        loop(cuts[0], cuts[1], *arguments)
+    finally:
+        for part in rest:
+            part.result()
+
+
+def _pool(size: int) -> ThreadPoolExecutor:
+    key = (os.getpid(), size)  # threads do not survive a fork
+    with _lock:
+        if key not in _pools:
+            _pools[key] = ThreadPoolExecutor(size, thread_name_prefix="dqmroot-kernel")
+        return _pools[key]
+
+
+def _in_dask_worker() -> bool:
+    import sys
+
+    worker = sys.modules.get("distributed.worker")
+    if worker is None:
+        return False
+    try:
+        worker.get_worker()
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,144 @@
+"""Normalisation: every row multiplied by one number found from the row itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from dqmroot.kernels.jit import kernel
+from dqmroot.kernels.rows import over_rows, rows
+
+__all__ = ["divisors", "normalise", "scale_rows"]
+
+Array = NDArray[Any]
+Region = tuple[tuple[int, int], ...]
+
+_MODES = {"integral": 0, "maximum": 1}
+
+
+def normalise(values: Array, mode: str, region: Region, dtype: DTypeLike | None = None) -> tuple[Array, Array, Array]:
+    """Divide each row by the sum or the maximum of its bins in ``region``.
+
+    Args:
+        values: ``(n, [z,] [y,] x)``.
+        mode: ``"integral"`` or ``"maximum"``.
+        region: First and last bin (exclusive) per axis of bins, in the order of the array.
+        dtype: Type of the result; by default that of ``values``.
+
+    Returns:
+        The divided values, ``(n,)`` the divisors in float64 (NaN where a row's is not above 0 or not finite), and
+        ``(n,)`` the number of negative values in the region.
+    """
+    flat, strides, shape = rows(values)
+    inside = ((0, 1),) * (3 - len(region)) + tuple(region)
+    out = np.empty(shape, values.dtype if dtype is None else dtype)
+    divisor = np.empty(shape[0])
+    negative = np.empty(shape[0], np.int64)
+    box = [int(edge) for pair in inside for edge in pair]
+    over_rows(_normalise, shape[0], flat.nbytes, flat, *strides, *shape[1:], *box, _MODES[mode], out, divisor, negative)
+    return out.reshape(values.shape), divisor, negative
+
+
+def divisors(values: Array, mode: str) -> tuple[Array, Array]:
+    """Find what `normalise` divides each row by.
+
+    Args:
+        values: ``(n, [z,] [y,] x)``.
+        mode: ``"integral"`` or ``"maximum"``.
+
+    Returns:
+        ``(n,)`` the divisors in float64 (NaN where not above 0 or not finite), ``(n,)`` the number of negative values.
+    """
+    flat, strides, shape = rows(values)
+    divisor = np.empty(shape[0])
+    negative = np.empty(shape[0], np.int64)
+    over_rows(_divisors, shape[0], flat.nbytes, flat, *strides, *shape[1:], _MODES[mode], divisor, negative)
+    return divisor, negative
+
+
+def scale_rows(values: Array, divisor: Array, dtype: DTypeLike | None = None) -> Array:
+    """Divide row i of ``values``, ``(n, [z,] [y,] x)``, by ``divisor[i]``."""
+    flat, strides, shape = rows(values)
+    out = np.empty(shape, values.dtype if dtype is None else dtype)
+    over_rows(_scale, shape[0], flat.nbytes, flat, *strides, *shape[1:], np.asarray(divisor, np.float64), out)
+    return out.reshape(values.shape)
+
+
+@kernel
+def _sum(source):  # type: ignore[no-untyped-def]
+    total = 0.0
+    for x in range(len(source)):
+        total += source[x]
+    return total
+
+
+@kernel
+def _negative(source):  # type: ignore[no-untyped-def]
+    count = 0
+    for x in range(len(source)):
+        count += source[x] < 0
+    return count
+
+
+@kernel
+def _maximum(source):  # type: ignore[no-untyped-def]
+    top = -np.inf
+    for x in range(len(source)):
+        value = np.float64(source[x])
+        top = max(top, value)
+    return top
+
+
+@kernel
+def _divide_line(source, factor, target):  # type: ignore[no-untyped-def]
+    for x in range(len(source)):
+        target[x] = source[x] * factor
+
+
+@kernel
+def _divisor(flat, begin, sz, sy, z0, z1, y0, y1, x0, x1, mode):  # type: ignore[no-untyped-def]
+    total, top, below = 0.0, -np.inf, 0
+    for z in range(z0, z1):
+        for y in range(y0, y1):
+            start = begin + z * sz + y * sy
+            source = flat[start + x0 : start + x1]
+            total += _sum(source)
+            below += _negative(source)
+            if mode == 1:
+                top = max(top, _maximum(source))
+    by = total
+    if mode == 1:
+        # The sum carries a NaN of any bin; the maximum would skip it.
+        by = np.nan if np.isnan(total) else top
+    return (by if by > 0.0 and by < np.inf else np.nan), below
+
+
+@kernel
+def _divisors(first, last, flat, sn, sz, sy, nz, ny, nx, mode, divisor, negative):  # type: ignore[no-untyped-def]
+    for i in range(first, last):
+        divisor[i], negative[i] = _divisor(flat, i * sn, sz, sy, 0, nz, 0, ny, 0, nx, mode)
+
+
+@kernel
+def _normalise(first, last, flat, sn, sz, sy, nz, ny, nx, z0, z1, y0, y1, x0, x1, mode, out, divisor, negative):  # type: ignore[no-untyped-def]
+    for i in range(first, last):
+        by, below = _divisor(flat, i * sn, sz, sy, z0, z1, y0, y1, x0, x1, mode)
+        divisor[i] = by
+        negative[i] = below
+        factor = 1.0 / by
+        for z in range(nz):
+            for y in range(ny):
+                begin = i * sn + z * sz + y * sy
+                _divide_line(flat[begin : begin + nx], factor, out[i, z, y])
+
+
+@kernel
+def _scale(first, last, flat, sn, sz, sy, nz, ny, nx, divisor, out):  # type: ignore[no-untyped-def]
+    for i in range(first, last):
+        factor = 1.0 / divisor[i]
+        for z in range(nz):
+            for y in range(ny):
+                begin = i * sn + z * sz + y * sy
+                _divide_line(flat[begin : begin + nx], factor, out[i, z, y])
