@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dqmroot.kernels.jit import kernel
+from dqmroot.kernels.jit import fast_kernel
 from dqmroot.kernels.rows import over_rows, rows
 
 __all__ = ["merge"]
@@ -36,7 +36,7 @@ def merge(values: Array, starts: Sequence[Array], dtype: DTypeLike | None = None
     return out.reshape(shape[:1] + out.shape[4 - values.ndim + 1 :] if values.ndim < 4 else out.shape)
 
 
-@kernel
+@fast_kernel
 def _merge(first, last, flat, sn, sz, sy, zs, ys, xs, nx, out):  # type: ignore[no-untyped-def]
     line = np.empty(nx, np.float64)
     for i in range(first, last):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dqmroot.kernels.jit import kernel
+from dqmroot.kernels.jit import fast_kernel
 from dqmroot.kernels.rows import over_rows, rows
 
 __all__ = ["divisors", "normalise", "scale_rows"]
@@ -66,7 +66,7 @@ def scale_rows(values: Array, divisor: Array, dtype: DTypeLike | None = None) ->
     return out.reshape(values.shape)
 
 
-@kernel
+@fast_kernel
 def _sum(source):  # type: ignore[no-untyped-def]
     total = 0.0
     for x in range(len(source)):
@@ -74,7 +74,7 @@ def _sum(source):  # type: ignore[no-untyped-def]
     return total
 
 
-@kernel
+@fast_kernel
 def _negative(source):  # type: ignore[no-untyped-def]
     count = 0
     for x in range(len(source)):
@@ -82,7 +82,7 @@ def _negative(source):  # type: ignore[no-untyped-def]
     return count
 
 
-@kernel
+@fast_kernel
 def _maximum(source):  # type: ignore[no-untyped-def]
     top = -np.inf
     for x in range(len(source)):
@@ -91,13 +91,13 @@ def _maximum(source):  # type: ignore[no-untyped-def]
     return top
 
 
-@kernel
+@fast_kernel
 def _divide_line(source, factor, target):  # type: ignore[no-untyped-def]
     for x in range(len(source)):
         target[x] = source[x] * factor
 
 
-@kernel
+@fast_kernel
 def _divisor(flat, begin, sz, sy, z0, z1, y0, y1, x0, x1, mode):  # type: ignore[no-untyped-def]
     total, top, below = 0.0, -np.inf, 0
     for z in range(z0, z1):
@@ -115,13 +115,13 @@ def _divisor(flat, begin, sz, sy, z0, z1, y0, y1, x0, x1, mode):  # type: ignore
     return (by if by > 0.0 and by < np.inf else np.nan), below
 
 
-@kernel
+@fast_kernel
 def _divisors(first, last, flat, sn, sz, sy, nz, ny, nx, mode, divisor, negative):  # type: ignore[no-untyped-def]
     for i in range(first, last):
         divisor[i], negative[i] = _divisor(flat, i * sn, sz, sy, 0, nz, 0, ny, 0, nx, mode)
 
 
-@kernel
+@fast_kernel
 def _normalise(first, last, flat, sn, sz, sy, nz, ny, nx, z0, z1, y0, y1, x0, x1, mode, out, divisor, negative):  # type: ignore[no-untyped-def]
     for i in range(first, last):
         by, below = _divisor(flat, i * sn, sz, sy, z0, z1, y0, y1, x0, x1, mode)
@@ -134,7 +134,7 @@ def _normalise(first, last, flat, sn, sz, sy, nz, ny, nx, z0, z1, y0, y1, x0, x1
                 _divide_line(flat[begin : begin + nx], factor, out[i, z, y])
 
 
-@kernel
+@fast_kernel
 def _scale(first, last, flat, sn, sz, sy, nz, ny, nx, divisor, out):  # type: ignore[no-untyped-def]
     for i in range(first, last):
         factor = 1.0 / divisor[i]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dqmroot.kernels.jit import kernel
+from dqmroot.kernels.jit import fast_kernel
 from dqmroot.kernels.rows import over_rows, rows
 
 __all__ = ["DIFFERENCES", "top_mean"]
@@ -57,7 +57,7 @@ def top_mean(values: Array, reference: Array, k: int, kind: str = "squared", flo
     return out
 
 
-@kernel
+@fast_kernel
 def _difference(v, r, kind, floor):  # type: ignore[no-untyped-def]
     if kind == 0:
         return (v - r) * (v - r)
@@ -80,7 +80,7 @@ def _difference(v, r, kind, floor):  # type: ignore[no-untyped-def]
     return distance * distance / below if kind == 1 else abs(distance) / np.sqrt(below)
 
 
-@kernel
+@fast_kernel
 def _fill(source, other, kind, floor, target):  # type: ignore[no-untyped-def]
     if kind == 0:
         for x in range(len(source)):
@@ -91,7 +91,7 @@ def _fill(source, other, kind, floor, target):  # type: ignore[no-untyped-def]
             target[x] = _difference(np.float64(source[x]), np.float64(other[x]), kind, floor)
 
 
-@kernel
+@fast_kernel
 def _insert(block, best):  # type: ignore[no-untyped-def]
     """Put what is larger than the least of ``best``, ascending, in its place; count NaN."""
     bad = 0
@@ -108,7 +108,7 @@ def _insert(block, best):  # type: ignore[no-untyped-def]
     return bad
 
 
-@kernel
+@fast_kernel
 def _any_above(block, least):  # type: ignore[no-untyped-def]
     count = 0
     for x in range(len(block)):
@@ -117,7 +117,7 @@ def _any_above(block, least):  # type: ignore[no-untyped-def]
     return count
 
 
-@kernel
+@fast_kernel
 def _top_few(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, k, kind, floor, out):  # type: ignore[no-untyped-def]
     best = np.empty(k)
     block = np.empty(nx)
@@ -136,7 +136,7 @@ def _top_few(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, k, ki
         out[i] = np.nan if bad > 0 else best.mean()
 
 
-@kernel
+@fast_kernel
 def _top_many(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, k, kind, floor, out):  # type: ignore[no-untyped-def]
     line = np.empty(nz * ny * nx)
     for i in range(first, last):

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 ROWS = [
     {"errors", "_version", "kernels"},
-    {"series", "runs", "conditions", "config", "files"},
+    {"series", "runs", "conditions", "config", "files", "labels", "scores"},
     {"io", "select", "prepare", "inject", "distance", "plot"},
     {"detectors"},
     {"threshold", "combine", "evaluate"},
@@ -20,7 +20,7 @@ ROWS = [
     {"certify"},
     {"publish", "report"},
     {"pipeline"},
-    {"batch", "watch"},
+    {"batch", "watch", "demo"},
     {"cli", "doctor"},
 ]
 ROW_OF = {module: row for row, modules in enumerate(ROWS) for module in modules}
@@ -28,6 +28,7 @@ ROW_OF = {module: row for row, modules in enumerate(ROWS) for module in modules}
 HOMES = {
     "numpy": set(ROW_OF),
     "numba": {"kernels"},
+    "llvmlite": {"kernels"},
     "awkward": {"series", "io"},
     "hist": {"series"},
     "pandas": {"series", "io"},
