@@ -30,7 +30,7 @@ class WorstLS:
         lumi: Which.
         score: Its score.
         original: ``(…, y, x)`` contents.
-        reconstruction: What the detector expected, as prepared (normalised), or ``None``.
+        reconstruction: What the detector expected, in the counts of the original where that can be, or ``None``.
         loss: Badness per bin, or ``None``.
     """
 

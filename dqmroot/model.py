@@ -19,7 +19,14 @@ from numpy.typing import NDArray
 from dqmroot._version import __version__
 from dqmroot.detectors import Detector, load_detector
 from dqmroot.detectors.base import Progress
-from dqmroot.errors import EmptySelectionError, InputError, ModelMismatchError, NotFittedError, UnknownNameError, UsageError
+from dqmroot.errors import (
+    EmptySelectionError,
+    InputError,
+    ModelMismatchError,
+    NotFittedError,
+    UnknownNameError,
+    UsageError,
+)
 from dqmroot.files import folder_name, whole_folder
 from dqmroot.prepare import Preparation, Step
 from dqmroot.series import Axis, MonitorElement
@@ -53,11 +60,15 @@ class Model:
     Args:
         prepare: Steps from the raw histogram to the detector's input.
         detector: A detector; `dqmroot.detector` makes one by name.
+        min_entries_per_bin: An LS with fewer entries per bin is neither learnt from nor judged.
     """
 
-    def __init__(self, *, prepare: Preparation | Iterable[Step] = (), detector: Detector) -> None:
+    def __init__(
+        self, *, prepare: Preparation | Iterable[Step] = (), detector: Detector, min_entries_per_bin: float = 0.0
+    ) -> None:
         self.preparation = prepare if isinstance(prepare, Preparation) else Preparation(tuple(prepare))
         self.detector = detector
+        self.min_entries_per_bin = float(min_entries_per_bin)
         self.working_point: WorkingPoint | None = None
         self.bin_cut: float | None = None
         self.sample: TrainingSample | None = None
@@ -91,7 +102,7 @@ class Model:
             EmptySelectionError: No LS.
             UsageError: NaN in them.
         """
-        good = good.require("the selection of good LS")
+        good = good[self._enough(good)].require("the selection of good LS with enough entries")
         self.working_point = self.bin_cut = None
         self.preparation = self.preparation.fit(good)
         self.detector.fit(self.preparation.apply(good), progress=progress)
@@ -109,7 +120,12 @@ class Model:
         return self._cut(method, value, scores, peaks, source or _where(held))
 
     def train(
-        self, good: MonitorElement, method: str = "mean_sigma", value: float | None = None, *, progress: Progress | None = None
+        self,
+        good: MonitorElement,
+        method: str = "mean_sigma",
+        value: float | None = None,
+        *,
+        progress: Progress | None = None,
     ) -> Self:
         """Fit, and find the working point on LS that were kept apart.
 
@@ -119,12 +135,14 @@ class Model:
         Raises:
             EmptySelectionError: Too few LS to keep some apart.
         """
-        good = good.sort().require("the selection of good LS")
+        good = good[self._enough(good)].sort().require("the selection of good LS with enough entries")
         runs = np.unique(good.run)
         if len(runs) == 1:
             n_held = len(good) // 5
             if n_held == 0:
-                raise EmptySelectionError(f"{good.name}: {len(good)} good LS are too few to keep some apart for a working point")
+                raise EmptySelectionError(
+                    f"{good.name}: {len(good)} good LS are too few to keep some apart for a working point"
+                )
             held = good[len(good) - n_held :]
             self.fit(good[: len(good) - n_held], progress=progress).set_working_point(method, value, held)
             told = f"the last fifth in time of run {runs[0]} ({n_held} LS)"
@@ -147,13 +165,13 @@ class Model:
         return self
 
     def score(self, me: MonitorElement) -> NDArray[np.float64]:
-        """Return ``(n_ls,)`` scores, higher is worse, NaN is not judged.
+        """Return ``(n_ls,)`` scores, higher is worse; NaN is not judged: empty, NaN or too few entries.
 
         Raises:
             ModelMismatchError: Another ME or other bins.
         """
         self._check(me)
-        return self.detector.score(self.preparation.apply(me))
+        return np.where(self._enough(me), self.detector.score(self.preparation.apply(me)), np.nan)
 
     def score_bins(self, me: MonitorElement) -> NDArray[np.float64]:
         """Return the badness of each bin in the ME's own bins, ``(n_ls, …, y, x)``."""
@@ -161,9 +179,11 @@ class Model:
         return np.asarray(self.preparation.invert(self.detector.score_bins(self.preparation.apply(me))), np.float64)
 
     def reconstruct(self, me: MonitorElement) -> NDArray[np.float64]:
-        """Return what the detector expected, in the ME's own bins and prepared units, ``(n_ls, …, y, x)``."""
+        """Return what the detector expected, in the ME's own bins and, where it can be, its own counts."""
         self._check(me)
-        return np.asarray(self.preparation.invert(self.detector.reconstruct(self.preparation.apply(me))), np.float64)
+        return np.asarray(
+            self.preparation.restore(self.detector.reconstruct(self.preparation.apply(me)), me), np.float64
+        )
 
     def describe(self) -> dict[str, Any]:
         """Return a JSON-ready description: ME, axes, preparation, detector, sample and working point."""
@@ -174,9 +194,12 @@ class Model:
             "preparation": str(self.preparation),
             "detector": self.detector.name,
             "parameters": self.detector.parameters,
+            "min_entries_per_bin": self.min_entries_per_bin,
             "working_point": None if self.working_point is None else self.working_point.to_dict(),
             "bin_cut": self.bin_cut,
-            "sample": None if sample is None else {"n": sample.n, "runs": list(sample.runs), "held_out": sample.held_out},
+            "sample": None
+            if sample is None
+            else {"n": sample.n, "runs": list(sample.runs), "held_out": sample.held_out},
         }
 
     def save(self, folder: str | Path) -> None:
@@ -188,6 +211,10 @@ class Model:
             raise ModelMismatchError(f"the model is of {self.me}, the data of {me.name}")
         me.check_same_bins(self._axes, f"the model of {self.me}")
 
+    def _enough(self, me: MonitorElement) -> NDArray[np.bool_]:
+        enough: NDArray[np.bool_] = me.entries >= self.min_entries_per_bin * np.prod(me.bins)
+        return enough
+
     def _held_scores(self, held: MonitorElement) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the scores of LS not trained on, and the badness of the worst bin of each."""
         prepared = self.preparation.apply(held.require("keeping some apart for the working point"))
@@ -195,7 +222,9 @@ class Model:
         if not self.detector.localises:
             return scores, np.empty(0)
         peaks = [
-            self.detector.score_bins(prepared[start : start + 512]).reshape(-1, np.prod(self.detector.bins_ or (1,))).max(axis=1)
+            self.detector.score_bins(prepared[start : start + 512])
+            .reshape(-1, np.prod(self.detector.bins_ or (1,)))
+            .max(axis=1)
             for start in range(0, len(prepared), 512)
         ]
         return scores, np.concatenate(peaks)
@@ -274,7 +303,11 @@ def _load(root: Path, path: Path, entry: Mapping[str, Any]) -> Model:
         for name, known in entry["sha256"].items():
             if Path(name).name != name or _checksum(place / name) != known:
                 raise InputError(place / name, "is not the file that was saved: its checksum differs")
-        model = Model(prepare=Preparation.load(place), detector=load_detector(place))
+        model = Model(
+            prepare=Preparation.load(place),
+            detector=load_detector(place),
+            min_entries_per_bin=float(entry["min_entries_per_bin"]),
+        )
         model._me, model._axes = me, tuple(map(Axis.from_dict, entry["axes"]))
         sample = entry["sample"]
         model.sample = TrainingSample(int(sample["n"]), tuple(sample["runs"]), str(sample["held_out"]))

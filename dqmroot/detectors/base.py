@@ -97,7 +97,9 @@ class Detector(ABC):
             raise EmptySelectionError(f"{self.name}: no lumisection to learn from")
         if not np.isfinite(values).all():
             bad = int((~np.isfinite(values.reshape(len(values), -1)).all(axis=1)).sum())
-            raise UsageError(f"{self.name}: {bad} of {len(values)} training LS hold NaN or infinite values; select them out")
+            raise UsageError(
+                f"{self.name}: {bad} of {len(values)} training LS hold NaN or infinite values; select them out"
+            )
         full = values.reshape(len(values), -1).any(axis=1)
         if not full.any():
             raise EmptySelectionError(f"{self.name}: every training LS is empty")
@@ -245,7 +247,9 @@ def read_detector_json(folder: Path) -> dict[str, Any]:
     if not isinstance(data, dict) or not {"detector", "parameters", "bins", "schema_version"} <= set(data):
         raise InputError(path, "does not describe a detector")
     if data["schema_version"] > SCHEMA_VERSION:
-        raise InputError(path, f"written by a later dqmroot (format {data['schema_version']}, known is {SCHEMA_VERSION})")
+        raise InputError(
+            path, f"written by a later dqmroot (format {data['schema_version']}, known is {SCHEMA_VERSION})"
+        )
     return data
 
 

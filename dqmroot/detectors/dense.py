@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ __all__ = ["DenseAutoencoder"]
 
 _LOSSES = ("mean_of_largest", "mse", "mae")
 
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "linear": lambda x: x,
     "relu": lambda x: np.maximum(x, 0),
     "sigmoid": lambda x: np.float32(0.5) * (np.tanh(np.float32(0.5) * x) + np.float32(1)),
@@ -72,7 +72,12 @@ class DenseAutoencoder(Detector):
                 raise UnknownNameError("activation", activation, _ACTIVATIONS, f"detector {self.name}")
         if act and len(act) != len(arch):
             raise UsageError(f"detector {self.name}: {len(arch)} hidden layers, but {len(act)} activations")
-        for key, value, low in [("k", k, 1), ("epochs", epochs, 1), ("batch_size", batch_size, 1), ("patience", patience, 1)]:
+        for key, value, low in [
+            ("k", k, 1),
+            ("epochs", epochs, 1),
+            ("batch_size", batch_size, 1),
+            ("patience", patience, 1),
+        ]:
             if value < low:
                 raise UsageError(f"detector {self.name}: {key} must be at least {low}, got {value}")
         if not 0 <= validation < 1:

@@ -1,0 +1,100 @@
+"""The command line: each verb parses, calls one step of the pipeline, and tells what came of it.
+
+What a machine reads goes to stdout, what a person reads to stderr. A user's mistake is one line, never a traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from dqmroot._version import __version__
+from dqmroot.cli import data, learn, verdict
+from dqmroot.errors import DQMError, UsageError, nearest
+
+__all__ = ["main"]
+
+_DESCRIPTION = "Read CMS data-quality histograms, learn what good looks like, certify run periods."
+_EPILOG = """exit status:
+  0 done · 2 usage · 3 an input cannot be read · 4 finished, some inputs failed · 5 an output cannot be written
+  10 data judged bad and --fail-on-bad · 70 a defect of dqmroot
+
+start with:
+  dqmroot demo -o demo-output"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line and name what is nearest."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            names = [str(choice) for choice in action.choices]
+            close = nearest(str(value), names)
+            what = "verb" if action.dest == "verb" else str(action.dest)
+            told = "nearest: " + ", ".join(close) if close else "there are: " + ", ".join(names)
+            raise argparse.ArgumentError(None, f"unknown {what} {value!r}; {told}")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        found, rest = super().parse_known_args(args, namespace)
+        for word in rest:
+            if word.startswith("-"):
+                close = nearest(word, self._option_string_actions)
+                hint = f"; nearest: {', '.join(close)}" if close else ""
+                self.error(f"unknown option {word}{hint}")
+        return found, rest
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all verbs; builds in milliseconds and imports nothing heavy."""
+    parser = _Parser(
+        prog="dqmroot",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"dqmroot {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", parser_class=_Parser)
+    for module in (data, learn, verdict):
+        module.add_verbs(verbs)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.verb is None:
+        parser.print_help(sys.stderr)
+        return UsageError.exit_code
+    # TensorFlow greets on stderr unless told not to; a person waits for other news.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    try:
+        status: int = args.run(args)
+        sys.stdout.flush()
+    except DQMError as error:
+        print(f"dqmroot {args.verb}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"dqmroot {args.verb}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): nothing to tell, and nobody to tell it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if args.verbose:
+            raise
+        print(
+            f"dqmroot {args.verb}: a defect of dqmroot {__version__}: {type(error).__name__}: {error}; "
+            "please report it with the output of the same command and --verbose",
+            file=sys.stderr,
+        )
+        return DQMError.exit_code
+    return status

@@ -1,0 +1,151 @@
+"""Verbs that make and use models: train, score, evaluate."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from dqmroot.cli.console import (
+    add_selection,
+    new_verb,
+    print_json,
+    print_table,
+    progress,
+    say,
+    selection,
+    settings,
+    told,
+)
+
+__all__ = ["add_verbs"]
+
+
+def add_verbs(verbs: Any) -> None:
+    """Add the verbs of this module to the parser."""
+    train = new_verb(
+        verbs,
+        "train",
+        _train,
+        "train one model per monitoring element on good lumisections",
+        "dqmroot train dqmroot/data/demo.root --me 'Hcal/**' --runs 355100-355102 -o model",
+    )
+    train.add_argument("files", nargs="+", metavar="FILES")
+    train.add_argument(
+        "--me", action="append", required=True, metavar="PATTERN", help="a name, a glob or /regex/; repeatable"
+    )
+    train.add_argument("-o", "--output", required=True, metavar="MODEL", help="model folder")
+    add_selection(train)
+    train.add_argument(
+        "--labels", metavar="CSV", help="table with run, lumi and a column of 1 good / 0 bad: keep the good LS"
+    )
+    train.add_argument("--label-column", default="good", metavar="NAME")
+    train.add_argument(
+        "--min-entries-per-bin", type=float, default=0.0, metavar="X", help="neither learn from nor judge LS with fewer"
+    )
+    train.add_argument(
+        "--prepare", metavar="STEPS", help="such as 'rebin(2,2) normalise(integral)'; by default by the number of bins"
+    )
+    train.add_argument("--detector", default="dense_autoencoder", metavar="NAME")
+    train.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the detector; repeatable"
+    )
+    train.add_argument(
+        "--working-point",
+        default="mean_sigma=3",
+        metavar="METHOD=X",
+        help="mean_sigma=3, quantile=0.99, false_rate=1e-3",
+    )
+    train.add_argument("--seed", type=int, metavar="N", help="seed of the detector")
+    train.add_argument("--json", action="store_true", help="describe the models on stdout")
+
+    score = new_verb(
+        verbs,
+        "score",
+        _score,
+        "score lumisections with the models of a folder",
+        "dqmroot score dqmroot/data/demo.root --model model -o scores.csv",
+    )
+    score.add_argument("files", nargs="+", metavar="FILES")
+    score.add_argument("--model", required=True, metavar="MODEL", help="model folder")
+    score.add_argument("-o", "--output", required=True, metavar="SCORES", help="scores.parquet, .csv or .h5")
+    add_selection(score)
+    score.add_argument("--json", action="store_true", help="the summary on stdout")
+
+    evaluate = new_verb(
+        verbs,
+        "evaluate",
+        _evaluate,
+        "compare scores with labels",
+        "dqmroot evaluate scores.csv --labels labels.csv",
+    )
+    evaluate.add_argument("scores", metavar="SCORES")
+    evaluate.add_argument(
+        "--labels", required=True, metavar="CSV", help="table with run, lumi and a column of 1 good / 0 bad"
+    )
+    evaluate.add_argument("--label-column", default="good", metavar="NAME")
+    evaluate.add_argument("--json", action="store_true", help="for a machine, on stdout")
+
+
+def _train(args: argparse.Namespace) -> int:
+    from dqmroot.pipeline import train_files
+
+    parameters = settings(args.set)
+    if args.seed is not None:
+        parameters["seed"] = args.seed
+    with progress(args) as report:
+        done = train_files(
+            args.files,
+            args.me,
+            args.output,
+            select=selection(args),
+            labels=args.labels,
+            label_column=args.label_column,
+            min_entries_per_bin=args.min_entries_per_bin,
+            prepare=args.prepare,
+            detector_name=args.detector,
+            parameters=parameters,
+            working_point=args.working_point,
+            report=report,
+        )
+    models = done.summary["models"]
+    if args.json:
+        print_json(models)
+    for model in models:
+        point, sample = model["working_point"], model["sample"]
+        cut = f"cut {point['threshold']:.4g}" if point["threshold"] is not None else point["note"]
+        say(args, f"{model['me']}: learnt from {sample['n']} LS of {len(sample['runs'])} runs; {cut}")
+    say(args, f"models in {args.output}")
+    return 0
+
+
+def _score(args: argparse.Namespace) -> int:
+    from dqmroot.pipeline import score_files
+
+    with progress(args) as report:
+        done = score_files(args.files, args.model, args.output, report=report, **selection(args))
+    if args.json:
+        print_json(done.summary)
+    say(args, "{rows} scores, {flagged} flagged, {not_judged} not judged".format(**done.summary) + f": {args.output}")
+    return told(args, done.errors)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from dqmroot.pipeline import evaluate_files
+
+    found = evaluate_files(args.scores, args.labels, args.label_column)
+    if args.json:
+        print_json({me: result.to_dict() for me, result in found.items()})
+        return 0
+    results = list(found.values())
+    print_table(
+        {
+            "ME": list(found),
+            "good": [r.n_good for r in results],
+            "bad": [r.n_bad for r in results],
+            "AUC": [f"{r.auc:.4f} ± {r.auc_error:.4f}" for r in results],
+            "good flagged at 99 %": [f"{r.false_rate_at_99:.4f}" for r in results],
+            "good flagged": [f"{r.flagged_good:.4f}" for r in results],
+            "bad flagged": [f"{r.flagged_bad:.4f}" for r in results],
+        }
+    )
+    return 0

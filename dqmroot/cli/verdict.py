@@ -1,0 +1,78 @@
+"""Verbs that give the verdict: certify, demo."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from dqmroot.cli.console import add_selection, new_verb, print_json, progress, say, selection, told
+
+__all__ = ["add_verbs"]
+
+_FAIL_ON_BAD = 10
+
+
+def add_verbs(verbs: Any) -> None:
+    """Add the verbs of this module to the parser."""
+    certify = new_verb(
+        verbs,
+        "certify",
+        _certify,
+        "judge every lumisection and write the certification, with one DQM GUI file per run",
+        "dqmroot certify dqmroot/data/demo.root --model model -o certification",
+    )
+    certify.add_argument("files", nargs="+", metavar="FILES")
+    certify.add_argument("--model", required=True, metavar="MODEL", help="model folder")
+    certify.add_argument("-o", "--output", required=True, metavar="OUT", help="output folder")
+    certify.add_argument("--dataset", metavar="/PD/Era/Tier", help="dataset in the names of the DQM GUI files")
+    certify.add_argument("--rule", default="any", metavar="RULE", help="how MEs combine: any, at_least_N, all")
+    add_selection(certify)
+    certify.add_argument(
+        "--fail-on-bad", action="store_true", help=f"exit with {_FAIL_ON_BAD} when an LS is judged bad"
+    )
+    certify.add_argument("--json", action="store_true", help="the summary on stdout")
+
+    demo = new_verb(
+        verbs, "demo", _demo, "run the whole job on the data that dqmroot carries", "dqmroot demo -o demo-output"
+    )
+    demo.add_argument("-o", "--output", default="demo-output", metavar="OUT", help="output folder (demo-output)")
+
+
+def _certify(args: argparse.Namespace) -> int:
+    from dqmroot.certify import BAD
+    from dqmroot.pipeline import DEFAULT_DATASET, certify_files
+
+    with progress(args) as report:
+        cert, done = certify_files(
+            args.files,
+            args.model,
+            args.output,
+            dataset=args.dataset or DEFAULT_DATASET,
+            rule=args.rule,
+            report=report,
+            **selection(args),
+        )
+    if args.json:
+        print_json(done.summary)
+    say(args, f"{len(cert)} LS of {done.summary['runs']} runs: {counts(done.summary)}")
+    say(args, f"certification in {args.output}")
+    status = told(args, done.errors)
+    if status == 0 and args.fail_on_bad and (cert.verdict == BAD).any():
+        return _FAIL_ON_BAD
+    return status
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from dqmroot.demo import run_demo
+
+    with progress(args) as report:
+        told_lines = run_demo(Path(args.output), report)
+    for line in told_lines:
+        say(args, line)
+    return 0
+
+
+def counts(summary: Any) -> str:
+    """Return the verdicts in words."""
+    return f"{summary['good']} good, {summary['bad']} bad, {summary['not judged']} not judged"

@@ -1,0 +1,98 @@
+"""The whole job on the data that dqmroot carries: two good runs to learn from, one run with known faults to find."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dqmroot.certify import BAD, GOOD, Certification
+from dqmroot.files import folder_name
+from dqmroot.pipeline import Report, certify_files, train_files
+from dqmroot.plot import plot_score_trend, plot_worst, save_figure
+
+__all__ = ["DATA", "draw_certification", "run_demo"]
+
+DATA = Path(__file__).parent / "data"
+
+
+def run_demo(out: Path, report: Report | None = None) -> list[str]:
+    """Train on the good runs, certify the bad one, draw it, and compare with what is known to be wrong.
+
+    Args:
+        out: Output folder.
+        report: Called while it works; optional.
+
+    Returns:
+        What was found and where the files are, line by line.
+    """
+    truth = json.loads((DATA / "demo.json").read_text(encoding="utf-8"))
+    file = str(DATA / "demo.root")
+    runs = truth["good_runs"]
+    train_files(
+        [file], ["**"], out / "model", select={"runs": [(min(runs), max(runs))]}, parameters={"seed": 1}, report=report
+    )
+    bad_run = truth["bad_run"]
+    cert, _ = certify_files([file], out / "model", out, runs=[(bad_run, bad_run)], report=report)
+    pictures = draw_certification(cert, out / "pictures", report)
+    return [*_compare(cert, truth["faults"]), "", *_files(out, pictures)]
+
+
+def draw_certification(cert: Certification, out: Path, report: Report | None = None) -> list[Path]:
+    """Draw score against LS and the worst LS of each monitoring element and run.
+
+    Returns:
+        The pictures written.
+    """
+    written = []
+    for i, result in enumerate(cert.mes):
+        for run, worst in result.worst.items():
+            if report:
+                report("drawing", i, len(cert.mes), result.me)
+            rows = result.run == run
+            place = out / folder_name(result.me)
+            title = f"{result.me}, run {run}"
+            trend = plot_score_trend(
+                result.lumi[rows], result.score[rows], result.flag[rows], result.threshold, title=title
+            )
+            picture = plot_worst(
+                worst.original, worst.reconstruction, worst.loss, result.axes, title=f"{title}, LS {worst.lumi}"
+            )
+            for name, figure in ((f"run{run}_score.png", trend), (f"run{run}_worst.png", picture)):
+                save_figure(figure, place / name)
+                written.append(place / name)
+    return written
+
+
+def _compare(cert: Certification, faults: Sequence[Any]) -> list[str]:
+    """Say for each known fault how many of its LS were flagged, and how many sound LS were."""
+    lines = [f"Run {cert.run[0]}: {len(cert)} LS judged by {len(cert.mes)} monitoring elements"]
+    sound = np.ones(len(cert), np.bool_)
+    for fault in faults:
+        first, last = fault["lumi"]
+        rows = (cert.lumi >= first) & (cert.lumi <= last)
+        sound &= ~rows
+        me = next(result for result in cert.mes if result.me == fault["me"])
+        inside = (me.lumi >= first) & (me.lumi <= last)
+        found = int((me.flag[inside] == BAD).sum())
+        lines.append(
+            f"  {fault['fault']:8} LS {first}-{last}, {fault['where']}: found in {found} of {int(inside.sum())} LS  ({fault['me']})"
+        )
+    kept = int((cert.verdict[sound] == GOOD).sum())
+    lines.append(f"  sound    {kept} of {int(sound.sum())} LS without fault judged good")
+    return lines
+
+
+def _files(out: Path, pictures: Sequence[Path]) -> list[str]:
+    gui = sorted(out.glob("DQM_V*.root"))
+    return [
+        "Files:",
+        f"  {out / 'certification.json'}   verdict and reasons of each LS",
+        f"  {out / 'golden.json'}   the good LS, as a plain golden JSON",
+        *(f"  {path}   for the DQM GUI" for path in gui),
+        f"  {out / 'model'}   the models; card.md tells what they learnt",
+        f"  {out / 'pictures'}   {len(pictures)} pictures",
+    ]

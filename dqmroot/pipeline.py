@@ -1,0 +1,271 @@
+"""The steps of the main job, path → path: train, score, evaluate, certify. Each restarts alone.
+
+Broken inputs do not lose good results: they become rows of the manifest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dqmroot._version import __version__
+from dqmroot.certify import Certification, certify
+from dqmroot.detectors import Detector, detector, detector_class
+from dqmroot.errors import InputError, OutputError
+from dqmroot.evaluate import Evaluation, evaluate_scores
+from dqmroot.files import write_text
+from dqmroot.io.nanodqmio import read_many
+from dqmroot.io.scores import check_suffix, read_scores, write_scores
+from dqmroot.io.source import describe_file, expand
+from dqmroot.labels import Labels
+from dqmroot.model import Model, load_models, save_models
+from dqmroot.prepare import Preparation
+from dqmroot.publish import check_dataset, publish
+from dqmroot.scores import ScoreTable, join
+from dqmroot.series import MonitorElement
+from dqmroot.threshold import parse_working_point
+
+__all__ = [
+    "DEFAULT_DATASET",
+    "Outcome",
+    "Report",
+    "certify_files",
+    "default_preparation",
+    "evaluate_files",
+    "score_files",
+    "train_files",
+]
+
+DEFAULT_DATASET = "/DQM/Run0-dqmroot-v1/DQMIO"
+
+SCHEMA_VERSION = 1
+
+Report = Callable[[str, int, int, str], None]
+"""Called with (what is being done, steps done, steps in all, a short text)."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a step made of its inputs.
+
+    Args:
+        outputs: Files written.
+        errors: Inputs that could not be read.
+        summary: Figures, ready for JSON.
+    """
+
+    outputs: tuple[Path, ...]
+    errors: tuple[InputError, ...] = ()
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+
+def train_files(
+    files: Sequence[str],
+    patterns: Sequence[str],
+    out: str | Path,
+    *,
+    select: Mapping[str, Any] | None = None,
+    labels: str | Path | None = None,
+    label_column: str = "good",
+    min_entries_per_bin: float = 0.0,
+    prepare: str | None = None,
+    detector_name: str = "dense_autoencoder",
+    parameters: Mapping[str, Any] | None = None,
+    working_point: str = "mean_sigma=3",
+    report: Report | None = None,
+) -> Outcome:
+    """Train one model per monitoring element and write a model folder.
+
+    Args:
+        files: nanoDQMIO files, globs or lists.
+        patterns: Names or patterns of MEs.
+        out: Model folder.
+        select: Selection of LS, as `dqmroot.read` takes it: ``golden``, ``dcs``, ``runs``, ``lumis``.
+        labels: A csv file with run, lumi and a column of 1 (good) and 0 (bad); LS that are not good are left out.
+        label_column: That column.
+        min_entries_per_bin: LS with fewer entries per bin are neither learnt from nor judged.
+        prepare: Steps, such as ``"include_flow normalise(integral)"``; by default chosen by the number of bins.
+        detector_name: Which detector.
+        parameters: Its parameters.
+        working_point: Such as ``"false_rate=1e-3"``.
+        report: Called while training.
+
+    Raises:
+        DQMError: As `dqmroot.errors` draws it.
+    """
+    method, value = parse_working_point(working_point)
+    detector(detector_name, **(parameters or {}))
+    if prepare is not None:
+        Preparation.parse(prepare)
+    good_of = None if labels is None else Labels.from_csv(labels, label_column)
+    _check_target(Path(out))
+    paths = expand(files)
+    series = read_many(paths, patterns, **(select or {}))
+    models = []
+    for i, me in enumerate(series):
+        good = me if good_of is None else me[good_of.look_up(me.run, me.lumi) == 1]
+        good = good.require("the selection of good LS")
+        made = detector(detector_name, **(parameters or {}))
+        steps = default_preparation(me, made) if prepare is None else Preparation.parse(prepare)
+        model = Model(prepare=steps, detector=made, min_entries_per_bin=min_entries_per_bin)
+        model.train(good, method, value, progress=_progress(report, f"{me.name} ({i + 1}/{len(series)})"))
+        models.append(model)
+    save_models(models, out)
+    _write_manifest(Path(out) / "manifest.json", "train", paths, (), {"mes": [model.me for model in models]})
+    return Outcome((Path(out),), (), {"models": [model.describe() for model in models]})
+
+
+def score_files(
+    files: Sequence[str], model_folder: str | Path, out: str | Path, *, report: Report | None = None, **select: Any
+) -> Outcome:
+    """Score files with all models of a folder and write a table: run, lumi, me, score, threshold, flag.
+
+    Raises:
+        InputError: None of the files can be read.
+    """
+    check_suffix(out)
+    _check_target(Path(out).parent)
+    models = load_models(model_folder)
+    paths = expand(files)
+    series, errors = _read_for(models, paths, select, report)
+    parts = []
+    for model in models:
+        me = series[model.me]
+        score = model.score(me)
+        point = model.working_point
+        cut = float("nan") if point is None else point.threshold
+        flag = np.full(len(me), -1, np.int8) if point is None else point.flag(score)
+        names = np.full(len(me), model.me)
+        parts.append(ScoreTable(me.run, me.lumi, names, score, np.full(len(me), cut), flag))
+    table = join(parts)
+    write_scores(out, table)
+    manifest = Path(f"{out}.manifest.json")
+    summary = {"rows": len(table), "flagged": int((table.flag == 1).sum()), "not_judged": int((table.flag < 0).sum())}
+    _write_manifest(manifest, "score", paths, errors, summary)
+    return Outcome((Path(out), manifest), errors, summary)
+
+
+def evaluate_files(scores: str | Path, labels: str | Path, label_column: str = "good") -> dict[str, Evaluation]:
+    """Compare a score table with labels, per monitoring element and, with several, for the worst of each LS (``"worst"``).
+
+    Raises:
+        EmptySelectionError: A class is missing.
+    """
+    table = read_scores(scores)
+    known = Labels.from_csv(labels, label_column)
+    found = {}
+    for name in table.mes:
+        one = table.of(name)
+        found[name] = evaluate_scores(one.score, known.look_up(one.run, one.lumi), one.flag)
+    if len(found) > 1:
+        run, lumi, worst = table.worst_per_ls()
+        found["worst"] = evaluate_scores(worst, known.look_up(run, lumi), np.where(np.isnan(worst), -1, worst > 1))
+    return found
+
+
+def certify_files(
+    files: Sequence[str],
+    model_folder: str | Path,
+    out: str | Path,
+    *,
+    dataset: str = DEFAULT_DATASET,
+    rule: str = "any",
+    report: Report | None = None,
+    **select: Any,
+) -> tuple[Certification, Outcome]:
+    """Certify files with all models of a folder; write the JSON files and one DQM GUI file per run.
+
+    Raises:
+        InputError: None of the files can be read.
+        UsageError: A dataset name that the GUI does not take.
+    """
+    check_dataset(dataset)
+    folder = Path(out)
+    _check_target(folder)
+    models = load_models(model_folder)
+    paths = expand(files)
+    series, errors = _read_for(models, paths, select, report)
+    if report:
+        report("judging", 0, 1, "")
+    cert = certify(
+        list(series.values()), models, rule=rule, inputs=[describe_file(path) for path in _good(paths, errors)]
+    )
+    outputs = publish(cert, folder, dataset=dataset)
+    summary = {**cert.to_dict()["counts"], "runs": len(np.unique(cert.run)), "lumisections": len(cert)}
+    manifest = folder / "manifest.json"
+    _write_manifest(manifest, "certify", paths, errors, summary)
+    return cert, Outcome((*outputs, manifest), errors, summary)
+
+
+def default_preparation(me: MonitorElement, made: Detector) -> Preparation:
+    """Choose steps by the shape: 1-D keeps its flow bins; a map is rebinned by twos for a dense network until it fits."""
+    if len(me.axes) == 1:
+        return Preparation.parse("include_flow normalise(integral)")
+    factors = [1] * len(me.axes)
+    if isinstance(made, detector_class("dense_autoencoder")):
+        bins = [axis.nbins for axis in me.axes]
+        while np.prod(bins) > 2048 and any(n % 2 == 0 for n in bins):
+            for i, n in enumerate(bins):
+                if n % 2 == 0 and np.prod(bins) > 2048:
+                    bins[i], factors[i] = n // 2, factors[i] * 2
+    rebin = f"rebin({','.join(map(str, factors))}) " if max(factors) > 1 else ""
+    return Preparation.parse(f"{rebin}normalise(maximum)")
+
+
+def _read_for(
+    models: Sequence[Model], paths: Sequence[str], select: Mapping[str, Any], report: Report | None
+) -> tuple[dict[str, MonitorElement], tuple[InputError, ...]]:
+    """Read the MEs of the models from all files that can be read."""
+    errors: list[InputError] = []
+    if report:
+        report("reading", 0, 1, f"{len(paths)} files")
+    series = read_many(paths, [model.me for model in models], errors=errors, **select)
+    if len(errors) == len(paths):
+        raise (
+            errors[0]
+            if len(errors) == 1
+            else InputError(errors[0].path, f"{errors[0].what} (and {len(errors) - 1} more files)")
+        )
+    return {me.name: me for me in series}, tuple(errors)
+
+
+def _good(paths: Sequence[str], errors: Sequence[InputError]) -> list[str]:
+    broken = {error.path for error in errors}
+    return [path for path in paths if path not in broken]
+
+
+def _progress(report: Report | None, what: str) -> Callable[[int, int, str], None] | None:
+    return None if report is None else lambda done, total, text: report(what, done, total, text)
+
+
+def _check_target(folder: Path) -> None:
+    """Find out before the work, not after it, that the output cannot be written."""
+    import os
+
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise OutputError(f"{folder}: cannot be written: {place} is not a folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise OutputError(f"{folder}: cannot be written: no permission in {place}")
+
+
+def _write_manifest(
+    path: Path, what: str, paths: Sequence[str], errors: Sequence[InputError], summary: Mapping[str, Any]
+) -> None:
+    """Write what was asked and read, and which inputs failed, one row each."""
+    text = {
+        "schema_version": SCHEMA_VERSION,
+        "dqmroot_version": __version__,
+        "step": what,
+        "inputs": [describe_file(good) for good in _good(paths, errors)],
+        "errors": [{"path": error.path, "error": str(error)} for error in errors],
+        "summary": dict(summary),
+    }
+    write_text(path, json.dumps(text, indent=1) + "\n")
