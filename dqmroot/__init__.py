@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 from dqmroot._version import __version__
 
 if TYPE_CHECKING:
+    from dqmroot.conditions import Conditions, detector_on, read_conditions
     from dqmroot.distance import mean_of_largest
     from dqmroot.prepare import Preparation, crop, include_flow, normalise, rebin
     from dqmroot.runs import RunMask
     from dqmroot.series import Axis, MonitorElement, concatenate
 
 _HOMES = {
+    "dqmroot.conditions": ("Conditions", "detector_on", "read_conditions"),
     "dqmroot.distance": ("mean_of_largest",),
     "dqmroot.prepare": ("Preparation", "crop", "include_flow", "normalise", "rebin"),
     "dqmroot.runs": ("RunMask",),
@@ -26,15 +28,18 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Axis",
+    "Conditions",
     "MonitorElement",
     "Preparation",
     "RunMask",
     "__version__",
     "concatenate",
     "crop",
+    "detector_on",
     "include_flow",
     "mean_of_largest",
     "normalise",
+    "read_conditions",
     "rebin",
 ]
 

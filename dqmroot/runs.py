@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dqmroot.errors import InputError, UsageError
 
-__all__ = ["RunMask"]
+__all__ = ["RunMask", "read_reference_runs", "reference_runs_json"]
 
 _LAST = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
@@ -133,6 +133,36 @@ class RunMask:
         """Return the text of a golden JSON file: run → LS ranges and nothing else."""
         ranges: dict[str, Any] = {str(run): pairs for run, pairs in self.to_ranges().items()}
         return json.dumps(ranges, separators=(", ", ": ")) + "\n"
+
+
+def read_reference_runs(path: str | Path) -> dict[int, int]:
+    """Read a list of reference runs, ``[{"run_number": 5, "reference_run_number": 3}, …]``.
+
+    Returns:
+        The reference run of each run, in the order of the file.
+
+    Raises:
+        InputError: The file is missing, not of that form, or gives one run two references.
+    """
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+        pairs = [(int(row["run_number"]), int(row["reference_run_number"])) for row in data]
+    except OSError as error:
+        raise InputError(path, error.strerror or str(error)) from error
+    except (ValueError, TypeError, KeyError) as error:
+        what = 'not a list of reference runs, [{"run_number": 5, "reference_run_number": 3}, …]: '
+        raise InputError(path, f"{what}{type(error).__name__} {error}") from error
+    out: dict[int, int] = {}
+    for run, reference in pairs:
+        if out.setdefault(run, reference) != reference:
+            raise InputError(path, f"run {run} has two reference runs, {out[run]} and {reference}")
+    return out
+
+
+def reference_runs_json(references: Mapping[int, int]) -> str:
+    """Return the text of a file that `read_reference_runs` reads."""
+    rows = [{"run_number": int(run), "reference_run_number": int(other)} for run, other in references.items()]
+    return json.dumps(rows, indent=1) + "\n"
 
 
 def _keys(run: ArrayLike, lumi: ArrayLike) -> NDArray[np.uint64]:

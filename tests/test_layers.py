@@ -34,7 +34,7 @@ HOMES = {
     "pandas": {"series", "io"},
     "uproot": {"io"},
     "h5py": {"io"},
-    "pyarrow": {"io"},
+    "pyarrow": {"io", "conditions"},
     "deflate": {"io"},
     "fsspec": {"io"},
     "ROOT": {"io"},
