@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 
 ROWS = [
     {"errors", "_version", "kernels"},
-    {"series", "runs", "conditions", "config", "files", "labels", "scores"},
+    {"series", "runs", "config", "files", "labels", "scores"},
+    {"conditions"},
     {"io", "select", "prepare", "inject", "distance", "plot"},
     {"detectors"},
     {"threshold", "combine", "evaluate"},
