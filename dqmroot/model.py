@@ -358,8 +358,8 @@ def _card(model: Model) -> str:
         lines.append(f"- Working point `{point.method}={point.value:g}`: {point.note}")
     else:
         lines.append(
-            f"- Working point `{point.method}={point.value:g}`: cut {point.threshold:.6g} from {point.n} LS (mean {point.mean:.4g}, "
-            f"σ {point.std:.4g}); expected false rate {point.expected_false_rate:.3g}"
+            f"- Working point `{point.method}={point.value:g}`: cut {point.threshold:.6g} from {point.n} LS "
+            f"(mean {point.mean:.4g}, σ {point.std:.4g}); expected false rate {point.expected_false_rate:.3g}"
         )
         if point.note:
             lines.append(f"- Note: {point.note}")

@@ -37,6 +37,7 @@ HOMES = {
     "h5py": {"io"},
     "pyarrow": {"io", "conditions"},
     "deflate": {"io"},
+    "cramjam": {"io"},
     "fsspec": {"io"},
     "ROOT": {"io"},
     "matplotlib": {"plot"},
