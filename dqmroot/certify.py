@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dqmroot._version import __version__
 from dqmroot.combine import combine_flags
 from dqmroot.errors import UnknownNameError, UsageError
+from dqmroot.files import write_text
 from dqmroot.model import Model
 from dqmroot.runs import RunMask
 from dqmroot.series import Axis, MonitorElement
@@ -18,6 +22,8 @@ from dqmroot.series import Axis, MonitorElement
 __all__ = ["BAD", "GOOD", "NOT_JUDGED", "Certification", "MEResult", "WorstLS", "certify"]
 
 GOOD, BAD, NOT_JUDGED = 0, 1, -1
+
+SCHEMA_VERSION = 1
 
 _BLOCK = 512  # LS whose loss maps are held at a time
 
@@ -128,6 +134,26 @@ class Certification:
             "lumisections": lumisections,
             "inputs": [dict(entry) for entry in self.inputs],
         }
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write ``certification.json`` and, as plain run → LS ranges, ``golden.json``, ``bad.json``, ``not_judged.json``.
+
+        Returns:
+            The files written.
+
+        Raises:
+            OutputError: The folder cannot be written.
+        """
+        head = {"schema_version": SCHEMA_VERSION, "dqmroot_version": __version__}
+        texts = {
+            "certification.json": json.dumps({**head, **self.to_dict()}, indent=1, allow_nan=False) + "\n",
+            "golden.json": self.mask(GOOD).to_json(),
+            "bad.json": self.mask(BAD).to_json(),
+            "not_judged.json": self.mask(NOT_JUDGED).to_json(),
+        }
+        for name, text in texts.items():
+            write_text(Path(folder, name), text)
+        return [Path(folder, name) for name in texts]
 
 
 _NAMES = {GOOD: "good", BAD: "bad", NOT_JUDGED: "not judged"}

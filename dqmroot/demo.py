@@ -32,11 +32,9 @@ def run_demo(out: Path, report: Report | None = None) -> list[str]:
     truth = json.loads((DATA / "demo.json").read_text(encoding="utf-8"))
     file = str(DATA / "demo.root")
     runs = truth["good_runs"]
-    train_files(
-        [file], ["**"], out / "model", select={"runs": [(min(runs), max(runs))]}, parameters={"seed": 1}, report=report
-    )
+    train_files([file], ["**"], out / "model", select={"runs": runs}, parameters={"seed": 1}, report=report)
     bad_run = truth["bad_run"]
-    cert, _ = certify_files([file], out / "model", out, runs=[(bad_run, bad_run)], report=report)
+    cert, _ = certify_files([file], out / "model", out, runs=[bad_run], report=report)
     pictures = draw_certification(cert, out / "pictures", report)
     return [*_compare(cert, truth["faults"]), "", *_files(out, pictures)]
 

@@ -195,7 +195,7 @@ def certify_files(
     cert = certify(
         list(series.values()), models, rule=rule, inputs=[describe_file(path) for path in _good(paths, errors)]
     )
-    outputs = publish(cert, folder, dataset=dataset)
+    outputs = [*cert.save(folder), *publish(cert, folder, dataset=dataset)]
     summary = {**cert.to_dict()["counts"], "runs": len(np.unique(cert.run)), "lumisections": len(cert)}
     manifest = folder / "manifest.json"
     _write_manifest(manifest, "certify", paths, errors, summary)

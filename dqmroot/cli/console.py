@@ -45,14 +45,12 @@ def selection(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "golden": args.golden,
         "dcs": args.dcs,
-        "runs": _ranges(args.runs, "--runs"),
-        "lumis": _ranges(args.lumis, "--lumis"),
+        "runs": None if args.runs is None else [n for a, b in _ranges(args.runs, "--runs") for n in range(a, b + 1)],
+        "lumis": None if args.lumis is None else _ranges(args.lumis, "--lumis"),
     }
 
 
-def _ranges(text: str | None, option: str) -> list[tuple[int, int]] | None:
-    if text is None:
-        return None
+def _ranges(text: str, option: str) -> list[tuple[int, int]]:
     out = []
     for part in text.split(","):
         low, dash, high = part.strip().partition("-")
