@@ -12,6 +12,7 @@ import json
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from dqmroot.errors import EmptySelectionError, InputError, ModelMismatchError, NotFittedError, UsageError
 from dqmroot.series import MonitorElement
 
-__all__ = ["Detector", "Progress", "Sample", "values_of"]
+__all__ = ["Detector", "Progress", "Sample", "Sees", "values_of"]
 
 Sample = MonitorElement | NDArray[Any]
 """What a detector is given: a prepared series, or its values ``(n_ls, *bins)``: consecutive LS of one run."""
@@ -30,6 +31,23 @@ Progress = Callable[[int, int, str], None]
 """Called with (steps done, steps in all, a short text) while a detector learns."""
 
 SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Sees:
+    """A fault that a detector promises to see: AUC of faulty LS against their clean twins of at least 0.9.
+
+    Args:
+        fault: ``"dead"`` (bins × 0), ``"hot"`` (bins × 2), or, for spectra, ``"shift"`` (the axis is stretched by 10 %).
+        size: Width of the fault in bins, the same along each axis; 0 where it is the whole histogram.
+        counts: Mean counts per live bin.
+        ndim: Dimensions of the histogram.
+    """
+
+    fault: str
+    size: int
+    counts: float
+    ndim: int
 
 
 def values_of(x: Sample) -> NDArray[np.float32]:
@@ -61,6 +79,14 @@ class Detector(ABC):
     """
 
     name: ClassVar[str]
+    input: ClassVar[str] = "normalised"
+    """``"counts"`` where the score needs to know the statistics, ``"normalised"`` where the rate must be divided out before."""
+    ndims: ClassVar[tuple[int, ...]] = (1, 2)
+    """Dimensions of the histograms it takes."""
+    sees: ClassVar[tuple[Sees, ...]] = ()
+    """The faults it promises to see; the contract suite holds it to them."""
+    quick: ClassVar[Mapping[str, Any]] = {}
+    """Parameters for a quick look: the least training that keeps the promise."""
 
     bins_: tuple[int, ...] | None = None
     history_: Mapping[str, list[float]]
@@ -73,6 +99,11 @@ class Detector(ABC):
     def __repr__(self) -> str:
         inside = ", ".join(f"{key}={value!r}" for key, value in self.parameters.items())
         return f"{type(self).__name__}({inside})"
+
+    @property
+    def warmup(self) -> int:
+        """How many LS of the same run must come before one that is judged; 0 where each LS stands alone."""
+        return 0
 
     @property
     def fitted(self) -> bool:
@@ -93,6 +124,9 @@ class Detector(ABC):
         values = values_of(x)
         if values.ndim < 2 or 0 in values.shape[1:]:
             raise UsageError(f"{self.name}: expected (n_ls, bins…), got shape {values.shape}")
+        if values.ndim - 1 not in self.ndims:
+            known = " or ".join(map(str, self.ndims))
+            raise UsageError(f"{self.name}: takes histograms of {known} dimensions, got bins {values.shape[1:]}")
         if len(values) == 0:
             raise EmptySelectionError(f"{self.name}: no lumisection to learn from")
         if not np.isfinite(values).all():
@@ -183,7 +217,7 @@ class Detector(ABC):
             raise InputError(path / "detector.json", f"holds a {data['detector']}, not a {cls.name}")
         try:
             made = cls(**data["parameters"])
-            with np.load(path / "arrays.npz", allow_pickle=False) as stored:
+            with (path / "arrays.npz").open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 arrays = {key: stored[key] for key in stored.files}
             made.bins_ = tuple(int(n) for n in data["bins"])
             made.history_ = {str(key): list(values) for key, values in data.get("history", {}).items()}

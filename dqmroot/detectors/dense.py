@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dqmroot.detectors.base import Detector, Progress, Sample
+from dqmroot.detectors.base import Detector, Progress, Sample, Sees
 from dqmroot.detectors.training import Schedule, mean_of_largest_loss, train
 from dqmroot.distance import mean_of_largest
 from dqmroot.errors import UnknownNameError, UsageError
@@ -48,6 +48,8 @@ class DenseAutoencoder(Detector):
     """
 
     name = "dense_autoencoder"
+    sees = (Sees("dead", 3, 300, 1), Sees("shift", 0, 300, 1), Sees("dead", 5, 100, 2))
+    quick = {"epochs": 60, "learning_rate": 5e-3}
 
     def __init__(
         self,
