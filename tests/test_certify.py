@@ -1,0 +1,79 @@
+"""Verdicts: one per lumisection, none lost, none twice, with reasons."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from samples import spectrum, trained
+
+from dqmroot.certify import BAD, GOOD, NOT_JUDGED, certify
+from dqmroot.errors import UnknownNameError, UsageError
+from dqmroot.runs import RunMask
+from dqmroot.series import concatenate
+
+
+def test_each_lumisection_gets_one_verdict() -> None:
+    bad = spectrum({7: 5}, mean=14, seed=8)
+    good = spectrum({6: 20}, seed=9)
+    empty = spectrum({8: 2})
+    empty = empty.replace(contents=np.zeros_like(empty.contents), entries=np.zeros(2))
+    cert = certify(concatenate([bad, empty, good])[np.random.default_rng(1).permutation(27)], trained())
+    assert len(cert) == 27
+    assert list(zip(cert.run.tolist(), cert.lumi.tolist(), strict=True)) == sorted(
+        {(7, i) for i in range(1, 6)} | {(6, i) for i in range(1, 21)} | {(8, 1), (8, 2)}
+    )
+    assert (cert.verdict[cert.run == 7] == BAD).all()
+    assert (cert.verdict[cert.run == 6] == GOOD).mean() > 0.8
+    assert (cert.verdict[cert.run == 8] == NOT_JUDGED).all()
+    assert "Muon/Size: score" in cert.reasons[20][0]
+    assert "above" in cert.reasons[20][0]
+    assert cert.reasons[-1] == ("Muon/Size: not judged, empty or not a number",)
+    result = cert.mes[0]
+    assert set(result.mean_loss) == {6, 7}
+    assert result.mean_loss[7].shape == (20,)
+    assert result.mean_loss[7].sum() > 10 * result.mean_loss[6].sum()
+    assert result.bad_fraction[7].max() == 1.0
+    worst = result.worst[7]
+    assert worst.score == np.nanmax(result.score[result.run == 7])
+
+
+def test_an_element_that_lacks_a_lumisection_does_not_lose_it() -> None:
+    size, mass = spectrum({7: 5}), spectrum({7: 8}, name="Muon/Mass", mean=14)
+    models = [trained(), trained(name="Muon/Mass")]
+    cert = certify([size, mass], models)
+    assert len(cert) == 8
+    assert (cert.verdict == BAD).all()
+    assert cert.reasons[6][0] == "Muon/Size: not judged, no histogram in this LS"
+    assert (certify([size, mass], models, rule="at_least_2").verdict == GOOD).all()
+    with pytest.raises(UsageError, match="only 2 monitoring elements"):
+        certify([size, mass], models, rule="at_least_3")
+    with pytest.raises(UsageError, match="expected any, all or at_least_N"):
+        certify([size, mass], models, rule="some")
+
+
+def test_files_are_plain_and_complete(tmp_path: Path) -> None:
+    cert = certify(concatenate([spectrum({7: 5}, mean=14), spectrum({6: 20}, seed=9)]), trained())
+    written = cert.save(tmp_path)
+    assert {path.name for path in written} == {"certification.json", "golden.json", "bad.json", "not_judged.json"}
+    assert RunMask.from_json(tmp_path / "golden.json") == cert.mask(GOOD)
+    assert json.loads((tmp_path / "bad.json").read_text())["7"] == [[1, 5]]
+    assert json.loads((tmp_path / "not_judged.json").read_text()) == {}
+    told = json.loads((tmp_path / "certification.json").read_text())
+    assert told["schema_version"] == 1
+    assert sum(told["counts"].values()) == len(told["lumisections"]) == 25
+    assert told["models"]["Muon/Size"]["detector"] == "far_from_mean"
+
+
+def test_what_cannot_be_certified_is_told() -> None:
+    me = spectrum({7: 5})
+    with pytest.raises(UnknownNameError, match="Muon/Size"):
+        certify(me.replace(name="Muon/Sizes"), trained())
+    with pytest.raises(UsageError, match="stands in the series twice"):
+        certify(concatenate([me, me]), trained())
+    model = trained()
+    model.working_point = None
+    with pytest.raises(UsageError, match="no working point"):
+        certify(me, model)

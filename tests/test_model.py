@@ -1,0 +1,168 @@
+"""The saved unit: fit, working points kept apart, save and load, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from samples import PREPARE, FarFromMean, spectrum, trained
+
+from dqmroot.detectors import REGISTRY
+from dqmroot.errors import (
+    EmptySelectionError,
+    InputError,
+    ModelMismatchError,
+    NotFittedError,
+    OutputError,
+    UnknownNameError,
+    UsageError,
+)
+from dqmroot.model import Model, load_models, save_models
+from dqmroot.prepare import Preparation
+from dqmroot.series import Axis
+from dqmroot.threshold import NO_SPREAD
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(REGISTRY, "far_from_mean", "samples:FarFromMean")
+
+
+def test_a_shifted_spectrum_is_flagged() -> None:
+    model = trained()
+    good, bad = spectrum({9: 30}, seed=5), spectrum({9: 30}, seed=6, mean=12)
+    assert model.working_point is not None
+    assert model.working_point.flag(model.score(bad)).min() == 1
+    assert model.working_point.flag(model.score(good)).mean() < 0.2
+    assert model.score_bins(bad).shape == (30, 20)
+    np.testing.assert_allclose(model.reconstruct(good).sum(axis=1), good.values().sum(axis=1), rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("runs", "n_sample", "n_point", "told"),
+    [
+        ({1: 50}, 40, 10, "last fifth in time of run 1"),
+        ({1: 10, 2: 20}, 30, 30, "left out in turn"),
+        (dict.fromkeys(range(1, 11), 10), 80, 20, "runs 3, 8"),
+    ],
+)
+def test_working_points_come_from_lumisections_not_trained_on(
+    runs: dict[int, int], n_sample: int, n_point: int, told: str
+) -> None:
+    seen: list[set[int]] = []
+
+    class Spy(FarFromMean):
+        def _learn(self, x, sample, progress) -> None:  # type: ignore[no-untyped-def]
+            seen.append(set(sample.keys.tolist()))
+            super()._learn(x, sample, progress)
+
+        def _score(self, x, sample):  # type: ignore[no-untyped-def]
+            assert not seen[-1] & set(sample.keys.tolist())
+            return super()._score(x, sample)
+
+    model = Model(prepare=Preparation.parse(PREPARE), detector=Spy()).train(spectrum(runs))
+    assert model.sample is not None
+    assert model.working_point is not None
+    assert model.sample.n == n_sample
+    assert model.working_point.n == n_point
+    assert told in model.sample.held_out
+
+
+def test_a_score_without_spread_is_no_cut() -> None:
+    good = spectrum({1: 20})
+    same = good.replace(contents=np.repeat(good.contents[:1], 20, axis=0), entries=np.full(20, 500))
+    model = Model(prepare=Preparation.parse(PREPARE), detector=FarFromMean(floor=9e-6)).train(same)
+    assert model.working_point is not None
+    assert model.working_point.note == NO_SPREAD
+    assert model.working_point.flag(model.score(same)).tolist() == [-1] * 20
+
+
+def test_low_statistics_are_neither_learnt_nor_judged() -> None:
+    model = Model(prepare=Preparation.parse(PREPARE), detector=FarFromMean(), min_entries_per_bin=20)
+    good = spectrum({1: 30})
+    poor = good.replace(entries=np.where(good.lumi == 3, 100, good.entries))
+    model.train(poor)
+    assert model.sample is not None
+    assert model.sample.n == 24
+    assert np.flatnonzero(np.isnan(model.score(poor))).tolist() == [2]
+    with pytest.raises(EmptySelectionError, match="enough entries"):
+        model.fit(good.replace(entries=np.zeros(30)))
+
+
+def test_models_read_back_equal(tmp_path: Path) -> None:
+    models = [trained(), trained(name="Hcal/../<x>", method="quantile")]
+    save_models(models, tmp_path / "m")
+    again = load_models(tmp_path / "m")
+    assert [model.me for model in again] == ["Muon/Size", "Hcal/../<x>"]
+    for old, new in zip(models, again, strict=True):
+        me = spectrum({5: 10}, name=old.me)
+        np.testing.assert_array_equal(old.score(me), new.score(me))
+        np.testing.assert_array_equal(old.score_bins(me), new.score_bins(me))
+        assert old.working_point == new.working_point
+        assert old.describe() == new.describe()
+    card = (tmp_path / "m" / "card.md").read_text()
+    assert "# Muon/Size" in card
+    assert "expected false rate" in card
+    assert [model.me for model in load_models(tmp_path / "m", ["Muon/Size"])] == ["Muon/Size"]
+    with pytest.raises(UnknownNameError, match="nearest: Muon/Size"):
+        load_models(tmp_path / "m", ["Muon/Sise"])
+
+
+def test_no_file_of_a_model_is_a_pickle(tmp_path: Path) -> None:
+    trained().save(tmp_path / "m")
+    files = [path for path in (tmp_path / "m").rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} <= {".json", ".npz", ".md"}
+    for path in files:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                assert all(arrays[name].dtype != object for name in arrays.files)
+
+
+def test_foreign_changed_and_later_folders_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"model\.json: No such file"):
+        load_models(tmp_path)
+    trained().save(tmp_path / "m")
+    arrays = tmp_path / "m" / "Muon" / "Size" / "arrays.npz"
+    good = arrays.read_bytes()
+    arrays.write_bytes(good[:-1] + b"x")
+    with pytest.raises(InputError, match=r"arrays\.npz: is not the file that was saved"):
+        load_models(tmp_path / "m")
+    arrays.unlink()
+    with pytest.raises(InputError, match=r"arrays\.npz: No such file"):
+        load_models(tmp_path / "m")
+    head = json.loads((tmp_path / "m" / "model.json").read_text())
+    (tmp_path / "m" / "model.json").write_text(json.dumps({**head, "schema_version": 99}))
+    with pytest.raises(InputError, match="written by a later dqmroot"):
+        load_models(tmp_path / "m")
+    for text in ("", "[]", "{}", '{"schema_version": 1, "models": [{}]}', '{"schema_version": 1, "models": 3}'):
+        (tmp_path / "m" / "model.json").write_text(text)
+        with pytest.raises(InputError, match=r"model\.json"):
+            load_models(tmp_path / "m")
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter1.tex").write_text("years of work")
+    with pytest.raises(UsageError, match="not a model folder"):
+        trained().save(tmp_path / "thesis")
+    assert (tmp_path / "thesis" / "chapter1.tex").read_text() == "years of work"
+    (tmp_path / "file").write_text("")
+    with pytest.raises((UsageError, OutputError), match="file"):
+        trained().save(tmp_path / "file" / "model")
+
+
+def test_other_elements_and_bins_are_refused() -> None:
+    model = trained()
+    me = spectrum({1: 5})
+    with pytest.raises(ModelMismatchError, match="the model is of Muon/Size, the data of Other"):
+        model.score(me.replace(name="Other"))
+    with pytest.raises(ModelMismatchError, match=r"Muon/Size: bins 20 in \[0, 30\]"):
+        model.score(me.replace(axes=(Axis(20, 0, 30),)))
+    with pytest.raises(NotFittedError, match="call fit first"):
+        Model(detector=FarFromMean()).score(me)
+    with pytest.raises(EmptySelectionError, match="too few"):
+        Model(detector=FarFromMean()).train(me[:4])
+    with pytest.raises(UsageError, match="two models of the same"):
+        save_models([model, model], "unused")
