@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -45,7 +47,7 @@ def test_impossible_rules(rule: str) -> None:
 def test_laws(flags: np.ndarray) -> None:
     verdicts = [combine_flags(flags, f"at_least_{n}") for n in range(1, len(flags) + 1)]
     np.testing.assert_array_equal(verdicts[0], combine_flags(flags, "any"))
-    for looser, stricter in zip(verdicts, verdicts[1:], strict=False):
+    for looser, stricter in itertools.pairwise(verdicts):
         assert (stricter <= looser).all()
     np.testing.assert_array_equal(combine_flags(flags, "all") == -1, (flags == -1).all(axis=0))
     np.testing.assert_array_equal(combine_flags(flags[::-1], "all"), combine_flags(flags, "all"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,7 @@ class DenseAutoencoder(Detector):
 
     name = "dense_autoencoder"
     sees = (Sees("dead", 3, 300, 1), Sees("shift", 0, 300, 1), Sees("dead", 5, 100, 2))
-    quick = {"epochs": 60, "learning_rate": 5e-3}
+    quick: ClassVar[Mapping[str, Any]] = {"epochs": 60, "learning_rate": 5e-3}
 
     def __init__(
         self,

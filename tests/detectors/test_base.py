@@ -78,7 +78,7 @@ def test_foreign_folders_are_told(text: str, tells: str, tmp_path: Path) -> None
 
 
 def test_missing_files_are_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="detector.json"):
+    with pytest.raises(InputError, match=r"detector\.json"):
         load_detector(tmp_path)
     FarFromMean().fit(np.ones((3, 4))).save(tmp_path)
     (tmp_path / "arrays.npz").unlink()
