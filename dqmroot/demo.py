@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dqmroot.certify import BAD, GOOD, Certification
+from dqmroot.certification import BAD, GOOD, Certification
 from dqmroot.files import folder_name
 from dqmroot.pipeline import Report, certify_files, train_files
 from dqmroot.plot import plot_score_trend, plot_worst, save_figure

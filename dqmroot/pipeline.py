@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from dqmroot._version import __version__
-from dqmroot.certify import Certification, certify
+from dqmroot.certification import Certification, certify
 from dqmroot.detectors import Detector, detector, detector_class
 from dqmroot.errors import InputError, OutputError
 from dqmroot.evaluate import Evaluation, evaluate_scores
@@ -25,7 +25,7 @@ from dqmroot.io.source import describe_file, expand
 from dqmroot.labels import Labels
 from dqmroot.model import Model, load_models, save_models
 from dqmroot.prepare import Preparation
-from dqmroot.publish import check_dataset, publish
+from dqmroot.publication import check_dataset, publish
 from dqmroot.scores import ScoreTable, join
 from dqmroot.series import MonitorElement
 from dqmroot.threshold import parse_working_point

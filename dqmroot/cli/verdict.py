@@ -40,7 +40,7 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _certify(args: argparse.Namespace) -> int:
-    from dqmroot.certify import BAD
+    from dqmroot.certification import BAD
     from dqmroot.pipeline import DEFAULT_DATASET, certify_files
 
     with progress(args) as report:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqmroot._version import __version__
-from dqmroot.certify import BAD, GOOD, NOT_JUDGED, Certification, MEResult
+from dqmroot.certification import BAD, GOOD, NOT_JUDGED, Certification, MEResult
 from dqmroot.errors import EmptySelectionError, UsageError
 from dqmroot.io.guifile import Item, overlay_gui_file, write_gui_file
 from dqmroot.io.guinames import EfficiencyFlag, QualityTest, Scalar, check_dataset, file_name, gui_path, plain

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from samples import spectrum, trained
 
-from dqmroot.certify import BAD, GOOD, NOT_JUDGED, certify
+from dqmroot.certification import BAD, GOOD, NOT_JUDGED, certify
 from dqmroot.errors import UnknownNameError, UsageError
 from dqmroot.runs import RunMask
 from dqmroot.series import concatenate
