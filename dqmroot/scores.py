@@ -69,5 +69,7 @@ def join(parts: Sequence[ScoreTable]) -> ScoreTable:
     if not parts:
         raise EmptySelectionError("no scores to join")
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
-    order = np.lexsort((np.concatenate([np.full(len(p), i) for i, p in enumerate(parts)]), columns["lumi"], columns["run"]))
+    order = np.lexsort(
+        (np.concatenate([np.full(len(p), i) for i, p in enumerate(parts)]), columns["lumi"], columns["run"])
+    )
     return ScoreTable(**{name: array[order] for name, array in columns.items()})

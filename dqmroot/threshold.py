@@ -70,9 +70,7 @@ class WorkingPoint:
         return cls(**{key: float("nan") if v is None else v for key, v in data.items()})
 
 
-def find_working_point(
-    method: str, value: float | None, scores: ArrayLike, *, source: str = ""
-) -> WorkingPoint:
+def find_working_point(method: str, value: float | None, scores: ArrayLike, *, source: str = "") -> WorkingPoint:
     """Find the cut on the scores of good LS that were not trained on.
 
     ``mean_sigma``: mean + value·σ. ``quantile``: that quantile. ``false_rate``: the smallest cut that at most this share of the

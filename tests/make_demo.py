@@ -22,7 +22,14 @@ GOOD_RUNS = {355100: 60, 355102: 60}
 BAD_RUN = 355105
 # What is wrong in the third run: ME, fault, first and last LS, and where in the histogram (0-based bins, y first).
 FAULTS = [
-    {"me": MAP, "fault": "dead", "lumi": [11, 20], "where": "ieta bins 30-34, iphi bins 20-24", "y": [20, 25], "x": [30, 35]},
+    {
+        "me": MAP,
+        "fault": "dead",
+        "lumi": [11, 20],
+        "where": "ieta bins 30-34, iphi bins 20-24",
+        "y": [20, 25],
+        "x": [30, 35],
+    },
     {"me": MAP, "fault": "hot", "lumi": [21, 30], "where": "ieta bin 55, iphi bin 40", "y": [40, 41], "x": [55, 56]},
     {"me": SIZE, "fault": "shifted", "lumi": [31, 40], "where": "whole spectrum, 8 % to larger sizes", "factor": 1.08},
 ]

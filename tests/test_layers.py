@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[1]
 ROWS = [
     {"errors", "_version", "kernels"},
     {"series", "runs", "config", "files", "labels", "scores"},
-    {"conditions", "select"},
-    {"io", "prepare", "inject", "distance", "plot"},
+    {"conditions", "selection"},
+    {"io", "prepare", "injection", "distance", "plot"},
     {"detectors"},
     {"threshold", "combine", "evaluate"},
     {"model"},
