@@ -13,34 +13,48 @@ from dqmroot._version import __version__
 if TYPE_CHECKING:
     from dqmroot.conditions import Conditions, detector_on, read_conditions
     from dqmroot.distance import mean_of_largest
+    from dqmroot.io.arrays import Arrays, MEInfo
+    from dqmroot.io.read import arrays, iterate, list_mes, read
     from dqmroot.prepare import Preparation, crop, include_flow, normalise, rebin
     from dqmroot.runs import RunMask
+    from dqmroot.selection import Selection, select
     from dqmroot.series import Axis, MonitorElement, concatenate
 
 _HOMES = {
     "dqmroot.conditions": ("Conditions", "detector_on", "read_conditions"),
     "dqmroot.distance": ("mean_of_largest",),
+    "dqmroot.io.arrays": ("Arrays", "MEInfo"),
+    "dqmroot.io.read": ("arrays", "iterate", "list_mes", "read"),
     "dqmroot.prepare": ("Preparation", "crop", "include_flow", "normalise", "rebin"),
     "dqmroot.runs": ("RunMask",),
+    "dqmroot.selection": ("Selection", "select"),
     "dqmroot.series": ("Axis", "MonitorElement", "concatenate"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Arrays",
     "Axis",
     "Conditions",
+    "MEInfo",
     "MonitorElement",
     "Preparation",
     "RunMask",
+    "Selection",
     "__version__",
+    "arrays",
     "concatenate",
     "crop",
     "detector_on",
     "include_flow",
+    "iterate",
+    "list_mes",
     "mean_of_largest",
     "normalise",
+    "read",
     "read_conditions",
     "rebin",
+    "select",
 ]
 
 

@@ -25,6 +25,7 @@ from typing import ClassVar
 
 __all__ = [
     "DQMError",
+    "DQMWarning",
     "EmptySelectionError",
     "IncompleteError",
     "InputError",
@@ -60,6 +61,10 @@ def nearest(name: str, known: Iterable[str], n: int = 3) -> list[str]:
         if (tail and tail in other.lower()) or difflib.SequenceMatcher(None, lower, other.lower()).ratio() >= 0.5
     ]
     return close[:n]
+
+
+class DQMWarning(UserWarning):
+    """Something is not as it should be, but the numbers given are right."""
 
 
 class DQMError(Exception):
