@@ -6,8 +6,10 @@ Broken inputs do not lose good results: they become rows of the manifest.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,13 @@ import numpy as np
 from dqmroot._version import __version__
 from dqmroot.certification import Certification, certify
 from dqmroot.detectors import Detector, detector, detector_class
-from dqmroot.errors import InputError, OutputError
+from dqmroot.errors import EmptySelectionError, InputError, OutputError
 from dqmroot.evaluate import Evaluation, evaluate_scores
 from dqmroot.files import write_text
-from dqmroot.io.nanodqmio import read_many
+from dqmroot.io.nanodqmio import open_file
+from dqmroot.io.read import arrays
 from dqmroot.io.scores import check_suffix, read_scores, write_scores
-from dqmroot.io.source import describe_file, expand
+from dqmroot.io.source import expand
 from dqmroot.labels import Labels
 from dqmroot.model import Model, load_models, save_models
 from dqmroot.prepare import Preparation
@@ -105,7 +108,10 @@ def train_files(
     good_of = None if labels is None else Labels.from_csv(labels, label_column)
     _check_target(Path(out))
     paths = expand(files)
-    series = read_many(paths, patterns, **(select or {}))
+    found = arrays(paths, patterns, **(select or {}))
+    series = [found.series(name) for name in found.names]
+    if not series:
+        raise EmptySelectionError(f"{', '.join(patterns)}: no lumisection left after selection")
     models = []
     for i, me in enumerate(series):
         good = me if good_of is None else me[good_of.look_up(me.run, me.lumi) == 1]
@@ -224,14 +230,27 @@ def _read_for(
     errors: list[InputError] = []
     if report:
         report("reading", 0, 1, f"{len(paths)} files")
-    series = read_many(paths, [model.me for model in models], errors=errors, **select)
+    found = arrays(paths, [model.me for model in models], errors=errors, **select)
     if len(errors) == len(paths):
         raise (
             errors[0]
             if len(errors) == 1
             else InputError(errors[0].path, f"{errors[0].what} (and {len(errors) - 1} more files)")
         )
-    return {me.name: me for me in series}, tuple(errors)
+    left = [model.me for model in models if model.me not in found.names]
+    if left:
+        raise EmptySelectionError(f"{', '.join(left)}: no lumisection left after selection")
+    return {name: found.series(name) for name in found.names}, tuple(errors)
+
+
+def describe_file(path: str) -> dict[str, Any]:
+    """Return the identity of an input: path, ROOT's UUID, size in bytes, time of the last change where it is known."""
+    file = open_file(path)
+    file.close()
+    told: dict[str, Any] = {"path": path, "uuid": file.uuid, "size": file.source.size}
+    if Path(path).exists():
+        told["time"] = datetime.fromtimestamp(Path(path).stat().st_mtime, UTC).isoformat(timespec="seconds")
+    return told
 
 
 def _good(paths: Sequence[str], errors: Sequence[InputError]) -> list[str]:
@@ -245,8 +264,6 @@ def _progress(report: Report | None, what: str) -> Callable[[int, int, str], Non
 
 def _check_target(folder: Path) -> None:
     """Find out before the work, not after it, that the output cannot be written."""
-    import os
-
     place = folder
     while not place.exists() and place != place.parent:
         place = place.parent

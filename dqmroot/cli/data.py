@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dqmroot.cli.console import new_verb, print_json, print_table, say, told
 from dqmroot.errors import InputError
+
+if TYPE_CHECKING:
+    from dqmroot.io.arrays import MEInfo
 
 __all__ = ["add_verbs"]
 
@@ -20,14 +23,14 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _ls(args: argparse.Namespace) -> int:
-    from dqmroot.io.nanodqmio import list_mes
+    from dqmroot.io.read import list_mes
 
     errors: list[InputError] = []
     found = list_mes(args.files, args.me, errors=errors)
     if errors and not found:
         raise errors[0]
     if args.json:
-        print_json([me.to_dict() for me in found])
+        print_json([_to_dict(me) for me in found])
     else:
         print_table(
             {
@@ -40,6 +43,18 @@ def _ls(args: argparse.Namespace) -> int:
         )
         say(args, f"{len(found)} monitoring elements")
     return told(args, errors)
+
+
+def _to_dict(me: MEInfo) -> dict[str, Any]:
+    return {
+        "name": me.name,
+        "class": me.storage,
+        "bins": [axis.nbins for axis in me.axes],
+        "axes": [axis.to_dict() for axis in me.axes],
+        "title": me.title,
+        "n_ls": me.n_ls,
+        "runs": list(me.runs),
+    }
 
 
 def _runs(runs: Any) -> str:
