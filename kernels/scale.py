@@ -10,12 +10,12 @@ from numpy.typing import DTypeLike, NDArray
 from dqmroot.kernels.jit import fast_kernel
 from dqmroot.kernels.rows import over_rows, rows
 
-__all__ = ["divisors", "normalise", "scale_rows"]
+__all__ = ["MODES", "Region", "divisor_of", "divisors", "linear", "multiply_line", "normalise", "scale_rows"]
 
 Array = NDArray[Any]
 Region = tuple[tuple[int, int], ...]
 
-_MODES = {"integral": 0, "maximum": 1}
+MODES = {"integral": 0, "maximum": 1}
 
 
 def normalise(values: Array, mode: str, region: Region, dtype: DTypeLike | None = None) -> tuple[Array, Array, Array]:
@@ -37,7 +37,7 @@ def normalise(values: Array, mode: str, region: Region, dtype: DTypeLike | None 
     divisor = np.empty(shape[0])
     negative = np.empty(shape[0], np.int64)
     box = [int(edge) for pair in inside for edge in pair]
-    over_rows(_normalise, shape[0], flat.nbytes, flat, *strides, *shape[1:], *box, _MODES[mode], out, divisor, negative)
+    over_rows(_normalise, shape[0], flat.nbytes, flat, *strides, *shape[1:], *box, MODES[mode], out, divisor, negative)
     return out.reshape(values.shape), divisor, negative
 
 
@@ -54,7 +54,7 @@ def divisors(values: Array, mode: str) -> tuple[Array, Array]:
     flat, strides, shape = rows(values)
     divisor = np.empty(shape[0])
     negative = np.empty(shape[0], np.int64)
-    over_rows(_divisors, shape[0], flat.nbytes, flat, *strides, *shape[1:], _MODES[mode], divisor, negative)
+    over_rows(_divisors, shape[0], flat.nbytes, flat, *strides, *shape[1:], MODES[mode], divisor, negative)
     return divisor, negative
 
 
@@ -92,13 +92,15 @@ def _maximum(source):  # type: ignore[no-untyped-def]
 
 
 @fast_kernel
-def _divide_line(source, factor, target):  # type: ignore[no-untyped-def]
+def multiply_line(source, factor, target):  # type: ignore[no-untyped-def]
+    """Multiply a line by ``factor``."""
     for x in range(len(source)):
         target[x] = source[x] * factor
 
 
 @fast_kernel
-def _divisor(flat, begin, sz, sy, z0, z1, y0, y1, x0, x1, mode):  # type: ignore[no-untyped-def]
+def divisor_of(flat, begin, sz, sy, z0, z1, y0, y1, x0, x1, mode):  # type: ignore[no-untyped-def]
+    """What a row is divided by, NaN where it cannot be, and the number of its negative values."""
     total, top, below = 0.0, -np.inf, 0
     for z in range(z0, z1):
         for y in range(y0, y1):
@@ -118,20 +120,20 @@ def _divisor(flat, begin, sz, sy, z0, z1, y0, y1, x0, x1, mode):  # type: ignore
 @fast_kernel
 def _divisors(first, last, flat, sn, sz, sy, nz, ny, nx, mode, divisor, negative):  # type: ignore[no-untyped-def]
     for i in range(first, last):
-        divisor[i], negative[i] = _divisor(flat, i * sn, sz, sy, 0, nz, 0, ny, 0, nx, mode)
+        divisor[i], negative[i] = divisor_of(flat, i * sn, sz, sy, 0, nz, 0, ny, 0, nx, mode)
 
 
 @fast_kernel
 def _normalise(first, last, flat, sn, sz, sy, nz, ny, nx, z0, z1, y0, y1, x0, x1, mode, out, divisor, negative):  # type: ignore[no-untyped-def]
     for i in range(first, last):
-        by, below = _divisor(flat, i * sn, sz, sy, z0, z1, y0, y1, x0, x1, mode)
+        by, below = divisor_of(flat, i * sn, sz, sy, z0, z1, y0, y1, x0, x1, mode)
         divisor[i] = by
         negative[i] = below
         factor = 1.0 / by
         for z in range(nz):
             for y in range(ny):
                 begin = i * sn + z * sz + y * sy
-                _divide_line(flat[begin : begin + nx], factor, out[i, z, y])
+                multiply_line(flat[begin : begin + nx], factor, out[i, z, y])
 
 
 @fast_kernel
@@ -141,4 +143,35 @@ def _scale(first, last, flat, sn, sz, sy, nz, ny, nx, divisor, out):  # type: ig
         for z in range(nz):
             for y in range(ny):
                 begin = i * sn + z * sz + y * sy
-                _divide_line(flat[begin : begin + nx], factor, out[i, z, y])
+                multiply_line(flat[begin : begin + nx], factor, out[i, z, y])
+
+
+def linear(values: Array, by: Array, less: Array, dtype: DTypeLike | None = None) -> Array:
+    """``(values - less) / by`` for each bin.
+
+    Args:
+        values: ``(n, [z,] [y,] x)``.
+        by: ``([z,] [y,] x)`` float64, no 0.
+        less: The same shape, float64.
+        dtype: Type of the result; by default that of ``values``.
+    """
+    flat, strides, shape = rows(values)
+    out = np.empty(shape, values.dtype if dtype is None else dtype)
+    maps = [np.ascontiguousarray(array, np.float64).reshape(shape[1:]) for array in (1.0 / np.asarray(by), less)]
+    over_rows(_linear, shape[0], flat.nbytes, flat, *strides, *shape[1:], *maps, out)
+    return out.reshape(values.shape)
+
+
+@fast_kernel
+def _linear_line(source, factor, less, target):  # type: ignore[no-untyped-def]
+    for x in range(len(source)):
+        target[x] = (source[x] - less[x]) * factor[x]
+
+
+@fast_kernel
+def _linear(first, last, flat, sn, sz, sy, nz, ny, nx, factor, less, out):  # type: ignore[no-untyped-def]
+    for i in range(first, last):
+        for z in range(nz):
+            for y in range(ny):
+                begin = i * sn + z * sz + y * sy
+                _linear_line(flat[begin : begin + nx], factor[z, y], less[z, y], out[i, z, y])

@@ -7,18 +7,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dqmroot.kernels.jit import fast_kernel
+from dqmroot.kernels.jit import fast_kernel, kernel
 from dqmroot.kernels.rows import over_rows, rows
 
-__all__ = ["DIFFERENCES", "top_mean"]
+__all__ = [
+    "DIFFERENCES",
+    "differences",
+    "differences_of",
+    "insertion_is_faster",
+    "mean_of_best",
+    "top_mean",
+]
 
 Array = NDArray[Any]
 
 DIFFERENCES = {"squared": 0, "chi2": 1, "deviance": 2, "pull": 3}
 
-# Above this many the k largest are found by partition, below by insertion.
-_MANY = 64
-_BLOCK = 32
+_LANES = 64
+_BLOCK = 64
+# Rows whose differences are partitioned together: they stay in the cache.
+_CACHED = 1 << 15
 
 
 def top_mean(values: Array, reference: Array, k: int, kind: str = "squared", floor: float = 0.0) -> Array:
@@ -34,27 +42,50 @@ def top_mean(values: Array, reference: Array, k: int, kind: str = "squared", flo
     Returns:
         ``(n,)`` float64; NaN for rows with a NaN.
     """
+    flat, strides, shape, other, other_strides = _pair(values, reference)
+    work = (flat, *strides, other, *other_strides, *shape[1:])
+    out = np.empty(shape[0])
+    n_bins = shape[1] * shape[2] * shape[3]
+    if insertion_is_faster(n_bins, k):
+        over_rows(_top, shape[0], flat.nbytes, *work, k, DIFFERENCES[kind], float(floor), out)
+        return out
+    step = max(1, _CACHED // max(n_bins, 1))
+
+    fill: Any = _differences
+
+    def by_partition(first: int, last: int) -> None:
+        for begin in range(first, last, step):
+            end = min(begin + step, last)
+            found = np.empty((end - begin, *shape[1:]))
+            fill(begin, end, *work, DIFFERENCES[kind], float(floor), found)
+            lines = found.reshape(end - begin, n_bins)
+            lines.partition(n_bins - k, axis=1)
+            # A NaN is sorted to the end, and makes the mean NaN.
+            np.mean(lines[:, n_bins - k :], axis=1, out=out[begin:end])
+
+    over_rows(by_partition, shape[0], flat.nbytes)
+    return out
+
+
+def insertion_is_faster(n_bins: int, k: int) -> bool:
+    """Whether the compiled loop finds the ``k`` largest of ``n_bins`` faster than NumPy's partition."""
+    return n_bins >= 1024 and k <= _LANES
+
+
+def differences(values: Array, reference: Array, kind: str = "squared", floor: float = 0.0) -> Array:
+    """Difference between ``values`` and ``reference`` bin by bin, as `top_mean` has it, in float64."""
+    flat, strides, shape, other, other_strides = _pair(values, reference)
+    out = np.empty(shape)
+    work = (flat, *strides, other, *other_strides, *shape[1:])
+    over_rows(_all_differences, shape[0], flat.nbytes, *work, DIFFERENCES[kind], float(floor), out)
+    return out.reshape(values.shape)
+
+
+def _pair(values: Array, reference: Array) -> tuple[Any, ...]:
     flat, strides, shape = rows(values)
     shared = reference.ndim < values.ndim
     other, other_strides, _ = rows(reference[np.newaxis] if shared else reference)
-    if shared:
-        other_strides = (0, *other_strides[1:])
-    out = np.empty(shape[0])
-    over_rows(
-        _top_many if k > _MANY else _top_few,
-        shape[0],
-        flat.nbytes,
-        flat,
-        *strides,
-        other,
-        *other_strides,
-        *shape[1:],
-        k,
-        DIFFERENCES[kind],
-        float(floor),
-        out,
-    )
-    return out
+    return flat, strides, shape, other, (0, *other_strides[1:]) if shared else other_strides
 
 
 @fast_kernel
@@ -81,73 +112,101 @@ def _difference(v, r, kind, floor):  # type: ignore[no-untyped-def]
 
 
 @fast_kernel
-def _fill(source, other, kind, floor, target):  # type: ignore[no-untyped-def]
+def differences_of(source, other, kind, floor, target):  # type: ignore[no-untyped-def]
+    """Fill ``target`` with the differences of two lines; return their sum, which is NaN if one of them is."""
+    total = 0.0
     if kind == 0:
-        for x in range(len(source)):
+        for x in range(len(target)):
             d = np.float64(source[x]) - np.float64(other[x])
             target[x] = d * d
+            total += d * d
     else:
-        for x in range(len(source)):
-            target[x] = _difference(np.float64(source[x]), np.float64(other[x]), kind, floor)
+        for x in range(len(target)):
+            d = _difference(np.float64(source[x]), np.float64(other[x]), kind, floor)
+            target[x] = d
+            total += d
+    return total
 
 
-@fast_kernel
-def _insert(block, best):  # type: ignore[no-untyped-def]
-    """Put what is larger than the least of ``best``, ascending, in its place; count NaN."""
-    bad = 0
-    for x in range(len(block)):
-        d = block[x]
-        if np.isnan(d):
-            bad += 1
-        elif d > best[0]:
+@kernel
+def _lane_maxima(found, lanes):  # type: ignore[no-untyped-def]
+    n = len(lanes)
+    whole = len(found) // n * n
+    for i in range(0, whole, n):
+        part = found[i : i + n]
+        for j in range(n):
+            lanes[j] = part[j] if part[j] > lanes[j] else lanes[j]  # noqa: FURB136 - max() is not vectorised
+    for j in range(len(found) - whole):
+        lanes[j] = max(lanes[j], found[whole + j])
+
+
+@kernel
+def _insert(part, best):  # type: ignore[no-untyped-def]
+    """Put what is larger than the least of ``best``, ascending, in its place."""
+    for x in range(len(part)):
+        d = part[x]
+        if d > best[0]:
             j = 1
             while j < len(best) and best[j] < d:
                 best[j - 1] = best[j]
                 j += 1
             best[j - 1] = d
-    return bad
 
 
-@fast_kernel
-def _any_above(block, least):  # type: ignore[no-untyped-def]
+@kernel
+def _above(part, least):  # type: ignore[no-untyped-def]
     count = 0
-    for x in range(len(block)):
-        # Not "above": a NaN must be seen too.
-        count += not (block[x] <= least)
+    for x in range(len(part)):
+        count += part[x] > least
     return count
 
 
+@kernel
+def mean_of_best(found, total, best):  # type: ignore[no-untyped-def]
+    """Mean of the ``len(best)`` largest of ``found``, whose sum is ``total``; NaN if that is."""
+    if np.isnan(total):
+        return np.nan
+    best[:] = -np.inf
+    lanes = np.full(_LANES, -np.inf)
+    _lane_maxima(found, lanes)
+    _insert(lanes, best)
+    # k bins are at least as large as the k-th of the lane maxima: only what is larger still need be looked at.
+    best[:] = best[0]
+    for x in range(0, len(found), _BLOCK):
+        part = found[x : min(x + _BLOCK, len(found))]
+        if _above(part, best[0]) > 0:
+            _insert(part, best)
+    return best.mean()
+
+
 @fast_kernel
-def _top_few(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, k, kind, floor, out):  # type: ignore[no-untyped-def]
+def _top(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, k, kind, floor, out):  # type: ignore[no-untyped-def]
+    found = np.empty(nz * ny * nx)
     best = np.empty(k)
-    block = np.empty(nx)
     for i in range(first, last):
-        best[:] = -np.inf
-        bad = 0
+        total = 0.0
         for z in range(nz):
             for y in range(ny):
                 begin = i * sn + z * sz + y * sy
                 start = i * rn + z * rz + y * ry
-                _fill(flat[begin : begin + nx], other[start : start + nx], kind, floor, block)
-                for x in range(0, nx, _BLOCK):
-                    part = block[x : min(x + _BLOCK, nx)]
-                    if _any_above(part, best[0]) > 0:
-                        bad += _insert(part, best)
-        out[i] = np.nan if bad > 0 else best.mean()
+                at = (z * ny + y) * nx
+                line = found[at : at + nx]
+                total += differences_of(flat[begin : begin + nx], other[start : start + nx], kind, floor, line)
+        out[i] = mean_of_best(found, total, best)
 
 
 @fast_kernel
-def _top_many(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, k, kind, floor, out):  # type: ignore[no-untyped-def]
-    line = np.empty(nz * ny * nx)
+def _differences(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, kind, floor, out):  # type: ignore[no-untyped-def]
+    """Fill ``out`` from its first row on."""
     for i in range(first, last):
-        at = 0
         for z in range(nz):
             for y in range(ny):
                 begin = i * sn + z * sz + y * sy
                 start = i * rn + z * rz + y * ry
-                _fill(flat[begin : begin + nx], other[start : start + nx], kind, floor, line[at : at + nx])
-                at += nx
-        if np.isnan(line).any():
-            out[i] = np.nan
-        else:
-            out[i] = np.partition(line, len(line) - k)[len(line) - k :].mean()
+                target = out[i - first, z, y]
+                differences_of(flat[begin : begin + nx], other[start : start + nx], kind, floor, target)
+
+
+def _all_differences(first: int, last: int, *arguments: Any) -> None:
+    fill: Any = _differences
+    fill(first, last, *arguments[:-1], arguments[-1][first:])

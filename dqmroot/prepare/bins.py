@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dqmroot.errors import UsageError
 from dqmroot.kernels.bins import merge
-from dqmroot.prepare.step import Array, Step
+from dqmroot.prepare.step import Array, BinStep, Step
 from dqmroot.series import Axis, MonitorElement
 
 __all__ = ["Crop", "IncludeFlow", "Rebin", "crop", "include_flow", "merge_bins", "rebin"]
@@ -50,7 +50,7 @@ def storage_of(me: MonitorElement, dtype: np.dtype[Any]) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class IncludeFlow(Step):
+class IncludeFlow(BinStep):
     """Turn the two flow bins of each axis into ordinary bins at its ends: 100 bins become 102, with empty flow bins.
 
     Equal bins stay equal: the new bins are as wide as the others, or as their neighbour where bins vary.
@@ -85,7 +85,7 @@ def _wider(axis: Axis) -> Axis:
 
 
 @dataclass(frozen=True, eq=False)
-class Crop(Step):
+class Crop(BinStep):
     """Keep a range of bins of each axis; what lies outside is added to the flow bins, so that no entry is lost.
 
     Args:
@@ -140,7 +140,7 @@ class Crop(Step):
 
 
 @dataclass(frozen=True, eq=False)
-class Rebin(Step):
+class Rebin(BinStep):
     """Sum ``factors`` neighbouring bins of each axis into one. The factors must divide the bins: no bin is dropped.
 
     Args:
@@ -166,15 +166,9 @@ class Rebin(Step):
         """Return the series in wider bins."""
         del errors
         need_axes(me, self)
-        if len(self.factors) != len(me.axes):
-            raise UsageError(f"{me.name}: {self} needs as many factors as the histogram has axes, {len(me.axes)}")
+        check_factors(self, me.axes, me.name)
         axes, cuts = [], []
-        for letter, factor, axis in zip("xyz", self.factors, me.axes, strict=False):
-            if axis.nbins % factor:
-                raise UsageError(
-                    f"{me.name}: rebin factor {factor} does not divide the {axis.nbins} bins of {letter}"
-                    f"; {_divisors(axis.nbins)} do"
-                )
+        for factor, axis in zip(self.factors, me.axes, strict=True):
             cuts.append(np.array([0, *range(1, axis.nbins + 2, factor), axis.nbins + 2], np.int64))
             axes.append(regroup(axis, cuts[-1]))
         return merge_bins(me, axes, cuts)
@@ -191,6 +185,18 @@ class Rebin(Step):
         # The mean of a profile is not a sum: it is shown, not shared.
         share = 1 if before.is_profile else int(np.prod(self.factors))
         return self.invert(bins, before.axes) / share
+
+
+def check_factors(step: Rebin, axes: Sequence[Axis], me: str) -> None:
+    """Raise `UsageError` unless the factors divide the bins of ``axes``."""
+    if len(step.factors) != len(axes):
+        raise UsageError(f"{me}: {step} needs as many factors as the histogram has axes, {len(axes)}")
+    for letter, factor, axis in zip("xyz", step.factors, axes, strict=False):
+        if axis.nbins % factor:
+            raise UsageError(
+                f"{me}: rebin factor {factor} does not divide the {axis.nbins} bins of {letter}"
+                f"; {_divisors(axis.nbins)} do"
+            )
 
 
 def regroup(axis: Axis, cuts: Cuts) -> Axis:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dqmroot.errors import InputError, ModelMismatchError, NotFittedError, UsageError
+from dqmroot.errors import InputError, NotFittedError, UsageError
 from dqmroot.files import whole_file, write_text
+from dqmroot.prepare.fused import fuse
 from dqmroot.prepare.step import Array, Step, parse_steps, step_from_dict
 from dqmroot.series import Axis, MonitorElement
 
@@ -75,7 +76,11 @@ class Preparation:
         Returns:
             ``(n_ls, [z,] [y,] x)`` float32, contiguous.
         """
-        lean = me if me.is_profile else me.replace(sumw2=None)
+        self._check(me)
+        plan = fuse(self.steps, me)
+        if plan is not None:
+            return plan.array(me)
+        lean = me.replace(sumw2=None, bin_sumw2=None)
         return np.ascontiguousarray(self._apply(lean, errors=False).values(), np.float32)
 
     def _apply(self, me: MonitorElement, *, errors: bool) -> MonitorElement:
@@ -126,17 +131,14 @@ class Preparation:
         return self._walk(axes)[:-1]
 
     def _walk(self, axes: Sequence[Axis] | None) -> list[tuple[Axis, ...]]:
-        """Axes before each step and after the last, found by sending a series without lumisections through."""
-        start = self.axes if axes is None else tuple(axes)
-        if start is None:
+        """Axes before each step and after the last."""
+        now = self.axes if axes is None else tuple(axes)
+        if now is None:
             raise NotFittedError("the preparation does not know the bins yet: fit it, or give the axes")
-        shape = (0, *(axis.nbins + 2 for axis in reversed(start)))
-        none = np.empty(0, np.uint32)
-        now = MonitorElement("", f"TH{len(start)}F", start, none, none, np.empty(0), np.empty(shape, np.float32))
-        out = [now.axes]
+        out = [now]
         for step in self.steps:
-            now = step.apply(now, errors=False)
-            out.append(now.axes)
+            now = step.axes_after(now)
+            out.append(now)
         return out
 
     def _check(self, me: MonitorElement) -> None:
@@ -192,13 +194,3 @@ class Preparation:
             return cls.from_dict(data)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(path, f"not a saved preparation: {error}") from error
-
-
-def not_fitted(step: Step, me: MonitorElement) -> NotFittedError:
-    """Return the error of a step that is applied before it has learnt."""
-    return NotFittedError(f"{me.name}: the step {step.name} has learnt nothing yet: fit the preparation first")
-
-
-def mismatch(me: MonitorElement, step: Step, shape: Sequence[int]) -> ModelMismatchError:
-    """Return the error of a step that learnt arrays of another shape."""
-    return ModelMismatchError(f"{me.name}: bins {me.bins}, but the step {step.name} knows {tuple(shape)}")

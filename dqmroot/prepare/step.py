@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dqmroot.errors import UnknownNameError, UsageError
 from dqmroot.series import Axis, MonitorElement
 
-__all__ = ["STEPS", "Array", "Step", "parse_steps", "step_from_dict"]
+__all__ = ["STEPS", "Array", "BinStep", "Step", "parse_steps", "step_from_dict"]
 
 Array = NDArray[Any]
 
@@ -51,6 +51,10 @@ class Step:
             errors: Whether `MonitorElement.variances` of the result must be right; without, an array is saved.
         """
         raise NotImplementedError
+
+    def axes_after(self, axes: Sequence[Axis]) -> tuple[Axis, ...]:
+        """Return the axes after the step, x first, of a histogram with ``axes``."""
+        return tuple(axes)
 
     def invert(self, bins: Array, axes: Sequence[Axis]) -> Array:
         """Show a quantity per bin after the step in the bins before it.
@@ -93,6 +97,17 @@ class Step:
             if not isinstance(value := getattr(self, field.name), np.ndarray) and value != field.default
         ]
         return f"{self.name}({', '.join(shown)})" if shown else self.name
+
+
+class BinStep(Step):
+    """A step that changes the axes, whatever the contents."""
+
+    def axes_after(self, axes: Sequence[Axis]) -> tuple[Axis, ...]:
+        """Return the axes after the step, found by sending a series without lumisections through it."""
+        none = np.empty(0, np.uint32)
+        contents = np.empty((0, *(axis.nbins + 2 for axis in reversed(axes))), np.float32)
+        me = MonitorElement("", f"TH{len(axes)}F", tuple(axes), none, none, np.empty(0), contents)
+        return self.apply(me, errors=False).axes
 
 
 def step_from_dict(data: Mapping[str, Any]) -> Step:

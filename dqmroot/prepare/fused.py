@@ -1,0 +1,89 @@
+"""The usual steps, crop → rebin → normalise, done in one pass over the contents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dqmroot.errors import UsageError
+from dqmroot.kernels import chain
+from dqmroot.prepare.bins import Crop, IncludeFlow, Rebin, check_factors
+from dqmroot.prepare.scale import Normalise
+from dqmroot.prepare.step import Array, Step
+from dqmroot.series import Axis, MonitorElement
+
+__all__ = ["Plan", "fuse"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one pass has to do.
+
+    Args:
+        region: First and last bin (exclusive), flow bins counted, per axis in the order of the array.
+        factors: Bins per group, per axis in the order of the array.
+        mode: How to normalise; ``""`` for not at all.
+        name: The monitoring element.
+    """
+
+    region: tuple[tuple[int, int], ...]
+    factors: tuple[int, ...]
+    mode: str
+    name: str
+
+    def array(self, me: MonitorElement) -> NDArray[np.float32]:
+        """Return the prepared values, ``(n_ls, [z,] [y,] x)`` float32."""
+        out, _, negative = chain.prepare(me.contents, self.region, self.factors, self.mode)
+        self._check(me, negative)
+        return out
+
+    def score(self, me: MonitorElement, reference: Array, k: int, kind: str) -> NDArray[np.float64]:
+        """Return the mean of the ``k`` largest differences to ``reference``, ``(n_ls,)``."""
+        out, negative = chain.score(me.contents, self.region, self.factors, self.mode, reference, k, kind)
+        self._check(me, negative)
+        return out
+
+    def _check(self, me: MonitorElement, negative: Array) -> None:
+        if self.mode and negative.any():
+            i = int(np.argmax(negative > 0))
+            raise UsageError(
+                f"{me.name}: normalise({self.mode}) of negative contents: {negative[i]} bins in run {me.run[i]},"
+                f" lumisection {me.lumi[i]}"
+            )
+
+
+def fuse(steps: Sequence[Step], me: MonitorElement) -> Plan | None:
+    """Return the plan that does all ``steps`` at once, or ``None`` where they are not the usual ones in the usual order.
+
+    Raises:
+        UsageError: A step does not fit the series.
+    """
+    if me.contents.dtype != np.float32 or me.is_profile or not me.axes:
+        return None
+    axes: tuple[Axis, ...] = me.axes
+    low, high = [1] * len(axes), [axis.nbins + 1 for axis in axes]
+    factors, mode, last = (1,) * len(axes), "", -1
+    for step in steps:
+        rank = next((i for i, kind in enumerate((IncludeFlow, Crop, Rebin, Normalise)) if isinstance(step, kind)), None)
+        if rank is None or rank <= last:
+            return None
+        last = rank
+        if isinstance(step, IncludeFlow):
+            low, high = [0] * len(axes), [edge + 1 for edge in high]
+        elif isinstance(step, Crop):
+            spans = step.spans(axes, me.name)
+            high = [begin + b for begin, (_, b) in zip(low, spans, strict=True)]
+            low = [begin + a for begin, (a, _) in zip(low, spans, strict=True)]
+        elif isinstance(step, Rebin):
+            check_factors(step, axes, me.name)
+            factors = step.factors
+        elif isinstance(step, Normalise):
+            if step.by not in {"integral", "maximum"}:
+                return None
+            mode = step.by
+        axes = step.axes_after(axes)
+    region = tuple(zip(low[::-1], high[::-1], strict=True))
+    return Plan(region, tuple(factors[::-1]), mode, me.name)

@@ -1,0 +1,145 @@
+"""Steps that leave bins out: those that never hold anything, and those known to be bad."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dqmroot.errors import ModelMismatchError, NotFittedError, UsageError
+from dqmroot.prepare.bins import need_axes
+from dqmroot.prepare.step import Array, BinStep, Step
+from dqmroot.series import Axis, MonitorElement
+
+__all__ = ["DropEmpty", "MaskBins", "drop_empty", "mask_bins"]
+
+_SUMS = ("contents", "sumw2", "bin_entries", "bin_sumw2")
+
+
+@dataclass(frozen=True, eq=False)
+class DropEmpty(BinStep):
+    """Leave out the bins that are empty in the good lumisections, and keep the rest as one axis of bins, in their order.
+
+    What the left-out bins and the flow bins hold is added to the overflow bin, so that no entry is lost.
+
+    Args:
+        share: A bin is dropped where it holds something in at most this share of the good lumisections.
+        keep: Learnt: ``([z,] [y,] x)`` bool.
+    """
+
+    name: ClassVar[str] = "drop_empty"
+    learns: ClassVar[bool] = True
+
+    share: float = 0.0
+    keep: NDArray[np.bool_] | None = None
+
+    def fit(self, me: MonitorElement) -> Self:
+        """Find the bins that hold something."""
+        need_axes(me, self)
+        held = me.view(me.contents if me.bin_entries is None else me.bin_entries)
+        keep = np.count_nonzero(held, axis=0) > self.share * len(me)
+        if not keep.any():
+            raise UsageError(
+                f"{me.name}: every bin is empty in more than {1 - self.share:.0%} of {len(me)} lumisections"
+            )
+        return type(self)(self.share, keep)
+
+    def apply(self, me: MonitorElement, *, errors: bool = True) -> MonitorElement:
+        """Return the series of the bins that are kept."""
+        del errors
+        keep = self._keep(me.bins, me.name)
+        at = np.flatnonzero(np.pad(keep, 1))
+        changes: dict[str, Any] = {}
+        for what in _SUMS:
+            array = getattr(me, what)
+            if array is not None:
+                rest = np.ones(array[0].size if len(array) else int(np.prod(array.shape[1:])), bool)
+                rest[at] = False
+                flat = array.reshape(len(array), -1)
+                out = np.zeros((len(array), len(at) + 2), array.dtype)
+                np.take(flat, at, axis=1, out=out[:, 1:-1], mode="clip")
+                out[:, -1] = flat[:, rest].sum(axis=1, dtype=np.float64)
+                changes[what] = out
+        storage = "TProfile" if me.is_profile else f"TH1{me.storage[-1]}"
+        return me.replace(axes=(Axis(len(at), 0, len(at), title="kept bins"),), storage=storage, **changes)
+
+    def invert(self, bins: Array, axes: Sequence[Axis]) -> Array:
+        """Put the bins back in their places; NaN in those left out."""
+        shape = tuple(axis.nbins for axis in reversed(axes))
+        keep = self._keep(shape, "")
+        out = np.full((len(bins), *shape), np.nan, np.result_type(bins, np.float32))
+        out[:, keep] = bins
+        return out
+
+    def restore(self, bins: Array, before: MonitorElement) -> Array:
+        """Put the contents back in their places; 0 in those left out."""
+        return np.nan_to_num(self.invert(bins, before.axes), nan=0.0)
+
+    def _keep(self, shape: tuple[int, ...], me: str) -> NDArray[np.bool_]:
+        if self.keep is None:
+            raise NotFittedError(f"{me}: the step {self.name} has learnt nothing yet: fit the preparation first")
+        if self.keep.shape != shape:
+            raise ModelMismatchError(f"{me}: bins {shape}, but the step {self.name} learnt {self.keep.shape}")
+        return self.keep
+
+
+@dataclass(frozen=True, eq=False)
+class MaskBins(Step):
+    """Hide bins that are known to be bad: they hold ``fill`` in every lumisection, and NaN in maps shown afterwards.
+
+    Args:
+        mask: ``([z,] [y,] x)`` bool without flow bins, true where the bin is to be hidden.
+        fill: What hidden bins hold. The value 0 removes them from sums; NaN is for scores that skip NaN.
+    """
+
+    name: ClassVar[str] = "mask_bins"
+
+    mask: NDArray[np.bool_]
+    fill: float = 0.0
+
+    def apply(self, me: MonitorElement, *, errors: bool = True) -> MonitorElement:
+        """Return the series with the bins hidden."""
+        del errors
+        need_axes(me, self)
+        mask = self._mask(me.bins, me.name)
+        changes: dict[str, Any] = {}
+        for what in _SUMS:
+            array = getattr(me, what)
+            if array is not None:
+                out = array.copy() if what != "contents" or me.is_profile else self._copy(array)
+                me.view(out)[:, mask] = self.fill if what == "contents" and not me.is_profile else 0
+                changes[what] = out
+        return me.replace(**changes)
+
+    def _copy(self, array: Array) -> Array:
+        whole = array.dtype.kind in "iu" and self.fill != int(self.fill if np.isfinite(self.fill) else 0.5)
+        return array.astype(np.float64) if whole else array.copy()
+
+    def invert(self, bins: Array, axes: Sequence[Axis]) -> Array:
+        """Show NaN in the hidden bins."""
+        mask = self._mask(tuple(axis.nbins for axis in reversed(axes)), "")
+        out = np.array(bins, np.result_type(bins, np.float32))
+        out[:, mask] = np.nan
+        return out
+
+    def restore(self, bins: Array, before: MonitorElement) -> Array:
+        """Put the hidden contents back, as they were measured."""
+        return np.where(self._mask(before.bins, before.name), before.values(), bins)
+
+    def _mask(self, shape: tuple[int, ...], me: str) -> NDArray[np.bool_]:
+        if self.mask.shape != shape:
+            raise UsageError(f"{me}: a mask of shape {self.mask.shape} for bins {shape}; arrays are (…, y, x)")
+        return self.mask
+
+
+def drop_empty(share: float = 0.0) -> DropEmpty:
+    """Leave out bins that hold something in at most ``share`` of the good lumisections."""
+    return DropEmpty(share)
+
+
+def mask_bins(mask: ArrayLike, fill: float = 0.0) -> MaskBins:
+    """Hide the bins where ``mask``, ``([z,] [y,] x)``, is true."""
+    return MaskBins(np.asarray(mask, bool), fill)

@@ -1,0 +1,87 @@
+"""Weighted means over neighbouring bins, one axis after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from dqmroot.kernels.jit import fast_kernel
+from dqmroot.kernels.rows import over_rows, rows
+
+__all__ = ["edge_weights", "smooth"]
+
+Array = NDArray[Any]
+
+
+def smooth(values: Array, weights: Sequence[Array], dtype: DTypeLike | None = None) -> Array:
+    """Replace each bin by the weighted mean of its neighbours.
+
+    Args:
+        values: ``(n, [z,] [y,] x)``.
+        weights: One odd-sized float64 array per axis of bins, in the order of the array, its middle on the bin itself. At the
+            edges the weights of the bins that exist are scaled up to the sum of all.
+        dtype: Type of the result; by default that of ``values``.
+
+    Returns:
+        The same shape.
+    """
+    flat, strides, shape = rows(values)
+    scaled = [np.ones((1, size)) for size in shape[1 : 4 - len(weights)]]
+    halves = [0] * (3 - len(weights))
+    for given, size in zip(weights, shape[4 - len(weights) :], strict=True):
+        window = np.asarray(given, np.float64)
+        halves.append(len(window) // 2)
+        scaled.append(edge_weights(window, size))
+    out = np.empty(shape, values.dtype if dtype is None else dtype)
+    over_rows(_smooth, shape[0], flat.nbytes, flat, *strides, *shape[1:], *halves, *scaled, out)
+    return out.reshape(values.shape)
+
+
+def edge_weights(window: Array, size: int) -> Array:
+    """``(len(window), size)``: the weight that bin i gives to its neighbour at each distance, 0 outside the axis."""
+    half = len(window) // 2
+    at = np.arange(size) + np.arange(-half, half + 1)[:, None]
+    inside = np.where((at >= 0) & (at < size), window[:, None], 0.0)
+    made: Array = inside * (window.sum() / inside.sum(axis=0))
+    return made
+
+
+@fast_kernel
+def _add(source, weight, target):  # type: ignore[no-untyped-def]
+    for x in range(len(target)):
+        target[x] += weight[x] * source[x]
+
+
+@fast_kernel
+def _add_scaled(source, weight, target):  # type: ignore[no-untyped-def]
+    for x in range(len(target)):
+        target[x] += weight * source[x]
+
+
+@fast_kernel
+def _smooth(first, last, flat, sn, sz, sy, nz, ny, nx, hz, hy, hx, wz, wy, wx, out):  # type: ignore[no-untyped-def]
+    lines = np.empty((nz, ny, nx))
+    line = np.empty(nx)
+    for i in range(first, last):
+        for z in range(nz):
+            for y in range(ny):
+                begin = i * sn + z * sz + y * sy
+                source = flat[begin : begin + nx]
+                target = lines[z, y]
+                target[:] = 0.0
+                for step in range(-hx, hx + 1):
+                    low, high = max(0, -step), min(nx, nx - step)
+                    if low < high:
+                        _add(source[low + step : high + step], wx[step + hx, low:high], target[low:high])
+        for z in range(nz):
+            for y in range(ny):
+                line[:] = 0.0
+                for c in range(max(0, z - hz), min(nz, z + hz + 1)):
+                    for b in range(max(0, y - hy), min(ny, y + hy + 1)):
+                        _add_scaled(lines[c, b], wz[c - z + hz, z] * wy[b - y + hy, y], line)
+                target_line = out[i, z, y]
+                for x in range(nx):
+                    target_line[x] = line[x]
