@@ -237,8 +237,11 @@ def check_chain(stream: BinaryIO, path: str | os.PathLike[str]) -> None:
     at = BEGIN
     while at < file.header.end:
         (nbytes,) = struct.unpack(">i", file.at(at, 4))
-        if nbytes > 0 and struct.unpack(">i", file.at(at + 18, 4))[0] != at:
-            nbytes = 0
+        if nbytes > 0:
+            # Baskets of trees have 64-bit offsets in every file.
+            wide = struct.unpack(">H", file.at(at + 4, 2))[0] > 1000
+            (seek,) = struct.unpack(">q", file.at(at + 18, 8)) if wide else struct.unpack(">i", file.at(at + 18, 4))
+            nbytes = nbytes if seek == at else 0
         if nbytes == 0:
             raise InputError(path, f"an unmarked hole at byte {at}, at which the DQM GUI would refuse the whole file")
         at += abs(nbytes)
