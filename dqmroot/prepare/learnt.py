@@ -11,7 +11,7 @@ from dqmroot.errors import EmptySelectionError, ModelMismatchError, NotFittedErr
 from dqmroot.kernels import scale
 from dqmroot.prepare.bins import need_axes, storage_of
 from dqmroot.prepare.scale import divide
-from dqmroot.prepare.step import Array, Step
+from dqmroot.prepare.step import Array, Step, flatten
 from dqmroot.series import MonitorElement
 
 __all__ = ["Follow", "Relative", "Standardise", "follow", "relative", "standardise"]
@@ -72,7 +72,7 @@ class Follow(Step):
 
 def _integral(me: MonitorElement) -> Array:
     values = me.values()
-    return np.asarray(values.reshape(len(me), -1).sum(axis=1, dtype=np.float64))
+    return np.asarray(flatten(values).sum(axis=1, dtype=np.float64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,7 @@ class _PerBin(Step):
     def _sample(self, me: MonitorElement) -> Array:
         need_axes(me, self)
         values = me.values(flow=True)
-        judged = ~np.isnan(values.reshape(len(me), -1)).any(axis=1)
+        judged = ~np.isnan(flatten(values)).any(axis=1)
         if not judged.any():
             raise EmptySelectionError(f"{me.name}: no lumisection that {self} can learn from")
         return values if judged.all() else values[judged]

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dqmroot.errors import ModelMismatchError, NotFittedError, UsageError
 from dqmroot.prepare.bins import need_axes
-from dqmroot.prepare.step import Array, BinStep, Step
+from dqmroot.prepare.step import Array, BinStep, Step, flatten
 from dqmroot.series import Axis, MonitorElement
 
 __all__ = ["DropEmpty", "MaskBins", "drop_empty", "mask_bins"]
@@ -56,9 +56,9 @@ class DropEmpty(BinStep):
         for what in _SUMS:
             array = getattr(me, what)
             if array is not None:
-                rest = np.ones(array[0].size if len(array) else int(np.prod(array.shape[1:])), bool)
+                rest = np.ones(int(np.prod(array.shape[1:])), bool)
                 rest[at] = False
-                flat = array.reshape(len(array), -1)
+                flat = flatten(array)
                 out = np.zeros((len(array), len(at) + 2), array.dtype)
                 np.take(flat, at, axis=1, out=out[:, 1:-1], mode="clip")
                 out[:, -1] = flat[:, rest].sum(axis=1, dtype=np.float64)

@@ -10,7 +10,7 @@ import numpy as np
 
 from dqmroot.errors import UnknownNameError, UsageError
 from dqmroot.prepare.bins import need_axes, storage_of
-from dqmroot.prepare.step import Array, Step
+from dqmroot.prepare.step import Array, Step, flatten
 from dqmroot.series import MonitorElement
 
 __all__ = ["Stabilise", "stabilise"]
@@ -68,7 +68,7 @@ class Stabilise(Step):
         if me.is_profile:
             raise UsageError(f"{me.name}: {self} is for counts, not for the means of a {me.storage}")
         if (me.contents < 0).any():
-            i = int(np.argmax((me.contents < 0).reshape(len(me), -1).any(axis=1)))
+            i = int(np.argmax(flatten(me.contents < 0).any(axis=1)))
             raise UsageError(f"{me.name}: {self} of negative contents in run {me.run[i]}, lumisection {me.lumi[i]}")
         forward, _, slope2 = _FORMS[self.form]
         dtype = np.dtype(np.float64 if me.contents.dtype == np.float64 else np.float32)

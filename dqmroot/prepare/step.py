@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dqmroot.errors import UnknownNameError, UsageError
 from dqmroot.series import Axis, MonitorElement
 
-__all__ = ["STEPS", "Array", "BinStep", "Step", "parse_steps", "step_from_dict"]
+__all__ = ["STEPS", "Array", "BinStep", "Step", "flatten", "parse_steps", "step_from_dict"]
 
 Array = NDArray[Any]
 
@@ -94,7 +94,9 @@ class Step:
         shown = [
             f"{field.name}={_text(value)}"
             for field in dataclasses.fields(self)
-            if not isinstance(value := getattr(self, field.name), np.ndarray) and value != field.default
+            if not isinstance(value := getattr(self, field.name), np.ndarray)
+            and value != field.default
+            and not (self.learns and field.default is None)
         ]
         return f"{self.name}({', '.join(shown)})" if shown else self.name
 
@@ -108,6 +110,11 @@ class BinStep(Step):
         contents = np.empty((0, *(axis.nbins + 2 for axis in reversed(axes))), np.float32)
         me = MonitorElement("", f"TH{len(axes)}F", tuple(axes), none, none, np.empty(0), contents)
         return self.apply(me, errors=False).axes
+
+
+def flatten(array: Array) -> Array:
+    """``(n, [z,] [y,] x)`` as ``(n, bins)``, also where n is 0."""
+    return array.reshape(len(array), int(np.prod(array.shape[1:])))
 
 
 def step_from_dict(data: Mapping[str, Any]) -> Step:
@@ -142,15 +149,27 @@ def parse_steps(text: str) -> list[Step]:
     steps = []
     rest = text.strip()
     while rest:
-        match = re.match(r"(\w+)\s*(\((?:[^()]|\([^()]*\))*\))?\s*[,;|]?\s*", rest)
-        if match is None:
+        word = re.match(r"\w+", rest)
+        if word is None:
             raise UsageError(
                 f"cannot read the steps {text!r} at {rest!r}; write them like: rebin(2,2) normalise(integral)"
             )
-        rest = rest[match.end() :]
-        positional, keywords = _arguments(match.group(1), match.group(2) or "()")
-        steps.append(_make(match.group(1), positional, keywords))
+        name, rest = word.group(), rest[word.end() :].lstrip()
+        end = _closing(rest)
+        positional, keywords = _arguments(name, rest[:end] or "()")
+        steps.append(_make(name, positional, keywords))
+        rest = rest[end:].lstrip(" \t\n,;|")
     return steps
+
+
+def _closing(text: str) -> int:
+    """Place after the parenthesis that closes the one ``text`` begins with; 0 where it begins with none."""
+    depth = 0
+    for i, letter in enumerate(text):
+        depth += (letter == "(") - (letter == ")")
+        if depth == 0:
+            return i + 1 if letter == ")" else 0
+    return len(text)
 
 
 def _arguments(name: str, text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -159,7 +178,7 @@ def _arguments(name: str, text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
         assert isinstance(call, ast.Call)
         positional = tuple(_literal(node) for node in call.args)
         keywords = {keyword.arg: _literal(keyword.value) for keyword in call.keywords if keyword.arg}
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, AssertionError) as error:
         raise UsageError(f"cannot read the parameters of {name}{text}") from error
     return positional, keywords
 
