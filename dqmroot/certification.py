@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +15,14 @@ from numpy.typing import NDArray
 
 from dqmroot._version import __version__
 from dqmroot.combine import combine_flags
-from dqmroot.errors import UnknownNameError, UsageError
-from dqmroot.files import write_text
+from dqmroot.errors import InputError, UnknownNameError, UsageError
+from dqmroot.examples import Examples, collect_examples, reference_by_run
+from dqmroot.files import whole_file, write_text
 from dqmroot.model import Model
 from dqmroot.runs import RunMask
 from dqmroot.series import Axis, MonitorElement
 
-__all__ = ["BAD", "GOOD", "NOT_JUDGED", "Certification", "MEResult", "WorstLS", "certify"]
+__all__ = ["BAD", "GOOD", "NOT_JUDGED", "Certification", "MEResult", "WorstLS", "certify", "load_certification"]
 
 GOOD, BAD, NOT_JUDGED = 0, 1, -1
 
@@ -65,6 +68,8 @@ class MEResult:
         mean_loss: Run → ``(…, y, x)`` mean badness per bin over the judged LS; empty where the detector cannot say where.
         bad_fraction: Run → ``(…, y, x)`` share of judged LS in which the bin lies above the bin cut; may be empty.
         worst: Run → its worst LS.
+        reference: Run → ``(…, y, x)`` mean of its good LS, or of those of all runs where it has none; may be empty.
+        examples: Bad LS and their neighbours with pictures; ``None`` where none is bad.
     """
 
     me: str
@@ -80,6 +85,8 @@ class MEResult:
     mean_loss: Mapping[int, NDArray[np.float64]] = field(default_factory=dict)
     bad_fraction: Mapping[int, NDArray[np.float64]] = field(default_factory=dict)
     worst: Mapping[int, WorstLS] = field(default_factory=dict)
+    reference: Mapping[int, NDArray[np.float32]] = field(default_factory=dict)
+    examples: Examples | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,8 +142,22 @@ class Certification:
             "inputs": [dict(entry) for entry in self.inputs],
         }
 
+    def to_dials(self) -> dict[str, Any]:
+        """Return the bad LS as DIALS gives its ``cert-json``: run → LS → the models that flagged it, with their score."""
+        out: dict[str, dict[str, list[dict[str, Any]]]] = {str(run): {} for run in np.unique(self.run).tolist()}
+        for i, result in enumerate(self.mes):
+            rows = result.flag == BAD
+            columns = (result.run[rows].tolist(), result.lumi[rows].tolist(), result.score[rows].tolist())
+            for run, lumi, score in zip(*columns, strict=True):
+                told = {"model_id": i, "me_id": i, "filename": "", "me": result.me, "mse": score}
+                out[str(run)].setdefault(str(lumi), []).append(told)
+        return {run: dict(sorted(by_lumi.items(), key=lambda item: int(item[0]))) for run, by_lumi in out.items()}
+
     def save(self, folder: str | Path) -> list[Path]:
-        """Write ``certification.json`` and, as plain run → LS ranges, ``golden.json``, ``bad.json``, ``not_judged.json``.
+        """Write the certification, readable by machines, people and `load_certification`.
+
+        ``certification.json`` and ``pictures.npz`` hold all of it; ``golden.json``, ``bad.json`` and ``not_judged.json`` are
+        plain run → LS ranges; ``dials.json`` has the shape of DIALS' list of bad LS.
 
         Returns:
             The files written.
@@ -146,17 +167,25 @@ class Certification:
         """
         head = {"schema_version": SCHEMA_VERSION, "dqmroot_version": __version__}
         texts = {
-            "certification.json": json.dumps({**head, **self.to_dict()}, indent=1, allow_nan=False) + "\n",
+            "certification.json": _by_line({**head, **self.to_dict()}),
             "golden.json": self.mask(GOOD).to_json(),
             "bad.json": self.mask(BAD).to_json(),
             "not_judged.json": self.mask(NOT_JUDGED).to_json(),
+            "dials.json": json.dumps(self.to_dials(), allow_nan=False) + "\n",
         }
+        place = Path(folder)
+        with whole_file(place / _PICTURES) as temporary, temporary.open("wb") as file:
+            pictures = {f"{i}/{key}": array for i, r in enumerate(self.mes) for key, array in _to_arrays(r).items()}
+            np.savez_compressed(file, allow_pickle=False, **pictures)
         for name, text in texts.items():
-            write_text(Path(folder, name), text)
-        return [Path(folder, name) for name in texts]
+            write_text(place / name, text)
+        return [*(place / name for name in texts), place / _PICTURES]
 
+
+_PICTURES = "pictures.npz"
 
 _NAMES = {GOOD: "good", BAD: "bad", NOT_JUDGED: "not judged"}
+_VERDICTS = {name: verdict for verdict, name in _NAMES.items()}
 
 
 def _number(value: float) -> float | None:
@@ -166,6 +195,8 @@ def _number(value: float) -> float | None:
 def _me_to_dict(result: MEResult) -> dict[str, Any]:
     return {
         "me": result.me,
+        "storage": result.storage,
+        "axes": [axis.to_dict() for axis in result.axes],
         "threshold": _number(result.threshold),
         "note": result.note,
         "expected_false_rate": _number(result.expected_false_rate),
@@ -177,6 +208,129 @@ def _me_to_dict(result: MEResult) -> dict[str, Any]:
         "score": [_number(score) for score in result.score.tolist()],
         "flag": result.flag.tolist(),
     }
+
+
+def _by_line(data: Mapping[str, Any]) -> str:
+    """Return JSON with one line per element of each list, so that a person can read it and it stays small."""
+    parts = []
+    for key, value in data.items():
+        if isinstance(value, list) and value:
+            text = "[\n  " + ",\n  ".join(json.dumps(item, allow_nan=False) for item in value) + "\n ]"
+        else:
+            text = json.dumps(value, allow_nan=False)
+        parts.append(f" {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+_BY_RUN = ("mean_loss", "bad_fraction", "reference")
+_PER_EXAMPLE = ("original", "reconstruction", "loss")
+
+
+def _to_arrays(result: MEResult) -> dict[str, NDArray[Any]]:
+    """Return all that `_me_to_dict` leaves out."""
+    out: dict[str, NDArray[Any]] = {}
+    for name in _BY_RUN:
+        maps: Mapping[int, NDArray[Any]] = getattr(result, name)
+        if maps:
+            out[f"{name}_run"] = np.array(list(maps), np.uint32)
+            out[name] = np.stack(list(maps.values()))
+    worst = list(result.worst.values())
+    if worst:
+        out["worst_run"] = np.array(list(result.worst), np.uint32)
+        out["worst_lumi"] = np.array([one.lumi for one in worst], np.uint32)
+        out["worst_score"] = np.array([one.score for one in worst], np.float64)
+        for name in _PER_EXAMPLE:
+            arrays = [getattr(one, name) for one in worst]
+            if all(array is not None for array in arrays):
+                out[f"worst_{name}"] = np.stack(arrays)
+    if result.examples is not None:
+        for name in ("run", "lumi", *_PER_EXAMPLE):
+            array = getattr(result.examples, name)
+            if array is not None:
+                out[f"examples_{name}"] = array
+    return out
+
+
+def _from_arrays(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """Return the fields that `_to_arrays` wrote."""
+    fields: dict[str, Any] = {
+        name: dict(zip(arrays[f"{name}_run"].tolist(), arrays[name], strict=True)) for name in _BY_RUN if name in arrays
+    }
+    if "worst_run" in arrays:
+        n = len(arrays["worst_run"])
+        pictures = [arrays.get(f"worst_{name}", [None] * n) for name in _PER_EXAMPLE]
+        rows = zip(arrays["worst_lumi"].tolist(), arrays["worst_score"].tolist(), *pictures, strict=True)
+        fields["worst"] = dict(zip(arrays["worst_run"].tolist(), (WorstLS(*row) for row in rows), strict=True))
+    if "examples_run" in arrays:
+        fields["examples"] = Examples(*(arrays.get(f"examples_{name}") for name in ("run", "lumi", *_PER_EXAMPLE)))  # type: ignore[arg-type]
+    return fields
+
+
+def load_certification(path: str | Path) -> Certification:
+    """Read what `Certification.save` wrote.
+
+    Args:
+        path: The folder, or its ``certification.json``. Without ``pictures.npz`` beside it, the result has no pictures.
+
+    Raises:
+        InputError: Missing, damaged, or written by a later dqmroot.
+    """
+    given = Path(path)
+    file = given / "certification.json" if given.is_dir() else given
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+        if data["schema_version"] > SCHEMA_VERSION:
+            raise InputError(file, f"format {data['schema_version']} of a later dqmroot; known is {SCHEMA_VERSION}")
+        lumisections = data["lumisections"]
+        pictures = _read_pictures(file.with_name(_PICTURES), len(data["mes"]))
+        return Certification(
+            run=np.array([row["run"] for row in lumisections], np.uint32),
+            lumi=np.array([row["lumi"] for row in lumisections], np.uint32),
+            verdict=np.array([_VERDICTS[row["verdict"]] for row in lumisections], np.int8),
+            reasons=tuple(tuple(map(str, row["reasons"])) for row in lumisections),
+            mes=tuple(_me_from_dict(one, fields) for one, fields in zip(data["mes"], pictures, strict=True)),
+            rule=str(data["rule"]),
+            models=data["models"],
+            inputs=tuple(data["inputs"]),
+        )
+    except OSError as error:
+        raise InputError(error.filename or file, error.strerror or str(error)) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(file, f"does not hold a certification: {type(error).__name__} {error}") from error
+
+
+def _read_pictures(path: Path, n: int) -> list[dict[str, Any]]:
+    by_me: list[dict[str, NDArray[Any]]] = [{} for _ in range(n)]
+    if path.is_file():
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                for key in arrays.files:
+                    at, _, name = key.partition("/")
+                    by_me[int(at)][name] = arrays[key]
+            return [_from_arrays(one) for one in by_me]
+        except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, IndexError, TypeError) as error:
+            raise InputError(path, f"does not hold the pictures of a certification: {error}") from error
+    return [{} for _ in range(n)]
+
+
+def _me_from_dict(data: Mapping[str, Any], fields: Mapping[str, Any]) -> MEResult:
+    return MEResult(
+        me=str(data["me"]),
+        storage=str(data["storage"]),
+        axes=tuple(map(Axis.from_dict, data["axes"])),
+        run=np.array(data["run"], np.uint32),
+        lumi=np.array(data["lumi"], np.uint32),
+        score=np.array([np.nan if x is None else x for x in data["score"]], np.float64),
+        flag=np.array(data["flag"], np.int8),
+        threshold=_or_nan(data["threshold"]),
+        note=str(data["note"]),
+        expected_false_rate=_or_nan(data["expected_false_rate"]),
+        **fields,
+    )
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
 
 
 def certify(
@@ -283,6 +437,8 @@ def judge(me: MonitorElement, model: Model) -> MEResult:
         mean_loss=mean_loss,
         bad_fraction=bad_fraction,
         worst=worst,
+        reference=reference_by_run(me, flag),
+        examples=collect_examples(me, model, score, flag),
     )
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from samples import spectrum, trained
 
-from dqmroot.certification import BAD, GOOD, NOT_JUDGED, certify
-from dqmroot.errors import UnknownNameError, UsageError
+from dqmroot.certification import BAD, GOOD, NOT_JUDGED, certify, load_certification
+from dqmroot.errors import InputError, UnknownNameError, UsageError
 from dqmroot.runs import RunMask
 from dqmroot.series import concatenate
 
@@ -57,7 +57,8 @@ def test_an_element_that_lacks_a_lumisection_does_not_lose_it() -> None:
 def test_files_are_plain_and_complete(tmp_path: Path) -> None:
     cert = certify(concatenate([spectrum({7: 5}, mean=14), spectrum({6: 20}, seed=9)]), trained())
     written = cert.save(tmp_path)
-    assert {path.name for path in written} == {"certification.json", "golden.json", "bad.json", "not_judged.json"}
+    names = {"certification.json", "golden.json", "bad.json", "not_judged.json", "dials.json", "pictures.npz"}
+    assert {path.name for path in written} == names
     assert RunMask.from_json(tmp_path / "golden.json") == cert.mask(GOOD)
     assert json.loads((tmp_path / "bad.json").read_text())["7"] == [[1, 5]]
     assert json.loads((tmp_path / "not_judged.json").read_text()) == {}
@@ -77,3 +78,71 @@ def test_what_cannot_be_certified_is_told() -> None:
     model.working_point = None
     with pytest.raises(UsageError, match="no working point"):
         certify(me, model)
+
+
+def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
+    models = [trained(), trained(name="Muon/Mass")]
+    bad = concatenate([spectrum({7: 5}, mean=14), spectrum({6: 20}, seed=9)])
+    cert = certify([bad, spectrum({7: 8}, name="Muon/Mass", mean=14)], models, inputs=[{"path": "a.root"}])
+    cert.save(tmp_path)
+    back = load_certification(tmp_path)
+    assert back.to_dict() == cert.to_dict()
+    for one, other in zip(cert.mes, back.mes, strict=True):
+        assert one.axes == other.axes
+        for name in ("mean_loss", "bad_fraction", "reference"):
+            first, second = getattr(one, name), getattr(other, name)
+            assert list(first) == list(second)
+            assert all(np.array_equal(first[run], second[run]) for run in first)
+        assert {run: (w.lumi, w.score) for run, w in one.worst.items()} == {
+            run: (w.lumi, w.score) for run, w in other.worst.items()
+        }
+        assert all(np.array_equal(one.worst[run].loss, other.worst[run].loss) for run in one.worst)
+        assert np.array_equal(one.examples.original, other.examples.original)
+        assert np.array_equal(one.examples.lumi, other.examples.lumi)
+    (tmp_path / "pictures.npz").unlink()
+    bare = load_certification(tmp_path / "certification.json")
+    assert bare.to_dict() == cert.to_dict()
+    assert bare.mes[0].examples is None
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "No such file"),
+        ("{", "does not hold a certification"),
+        ("[]", "does not hold a certification"),
+        ('{"schema_version": 99}', "later dqmroot"),
+    ],
+)
+def test_what_is_no_certification_is_told(text: str | None, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "certification.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=told):
+        load_certification(path)
+
+
+@pytest.mark.parametrize("damage", ["cut", "pickle", "foreign"])
+def test_damaged_pictures_are_told(damage: str, tmp_path: Path) -> None:
+    certify(spectrum({7: 5}, mean=14), trained()).save(tmp_path)
+    pictures = tmp_path / "pictures.npz"
+    if damage == "cut":
+        pictures.write_bytes(pictures.read_bytes()[:-100])
+    elif damage == "pickle":
+        np.savez(pictures, **{"0/reference": np.array([{}], object)})
+    else:
+        np.savez(pictures, **{"9/reference": np.zeros(3)})
+    with pytest.raises(InputError, match=r"pictures\.npz: does not hold the pictures"):
+        load_certification(tmp_path)
+
+
+def test_dials_gets_its_own_shape(tmp_path: Path) -> None:
+    cert = certify(
+        [spectrum({7: 12}, mean=14), spectrum({7: 12}, name="Muon/Mass")], [trained(), trained(name="Muon/Mass")]
+    )
+    told = json.loads(json.dumps(cert.to_dials()))
+    assert list(told) == ["7"]
+    assert [int(lumi) for lumi in told["7"]] == cert.lumi[cert.verdict == BAD].tolist()
+    assert told["7"]["3"][0] == {
+        "model_id": 0, "me_id": 0, "filename": "", "me": "Muon/Size", "mse": cert.mes[0].score[2],
+    }  # fmt: skip
