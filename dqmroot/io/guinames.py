@@ -75,8 +75,8 @@ def gui_path(me: str, reserved: frozenset[str] = frozenset()) -> str:
     """Return the path at which a monitoring element appears: only what the GUI allows, never two elements at one path.
 
     A byte that is not allowed, and ``=`` itself, becomes ``=XX``; so does the first letter of a part that is in
-    ``reserved``, and a space at either end. An empty part becomes ``=``. What is too long is cut and ends in ``==`` and a
-    hash of the whole.
+    ``reserved`` or starts with ``script``, and a space at either end. An empty part becomes ``=``. What is too long is
+    cut and ends in ``==`` and a hash of the whole.
     """
     parts = [_part(part.encode("utf-8", "surrogatepass"), reserved) for part in me.split("/")]
     path = "/".join(parts)
@@ -90,7 +90,8 @@ def _part(raw: bytes, reserved: frozenset[str]) -> str:
     text = _ALLOWED.sub(lambda found: b"=%02X" % found.group()[0], raw).decode("ascii")
     if not text:
         return "="
-    if text in reserved or text.startswith(" "):
+    # A scalar is stored as <name>…</name>: none may look like a script.
+    if text in reserved or text.startswith(" ") or text.lower().startswith("script"):
         text = f"={ord(text[0]):02X}" + text[1:]
     if text.endswith(" "):
         text = text[:-1] + "=20"

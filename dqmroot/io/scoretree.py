@@ -13,6 +13,7 @@ import uproot
 from numpy.typing import NDArray
 
 from dqmroot.files import whole_file
+from dqmroot.io.rootwrite import encoded
 
 __all__ = ["write_score_tree"]
 
@@ -50,7 +51,7 @@ def write_score_tree(path: str | os.PathLike[str], results: Sequence[_Scores]) -
         "threshold": _joined([np.full(len(r.run), r.threshold) for r in results], np.float64),
         "flag": _joined([result.flag for result in results], np.int32),
     }
-    names = ak.Array([result.me for result in results])
+    names = ak.Array([encoded(result.me).decode() for result in results])
     with whole_file(path) as temporary, uproot.recreate(temporary, compression=uproot.ZLIB(1)) as file:
         types: dict[str, object] = {key: column.dtype for key, column in columns.items()}
         tree = file.mktree("scores", {**types, "name": "string"}, title="dqmroot scores")
