@@ -77,9 +77,8 @@ def timed(
 def main() -> None:
     ROOT.gInterpreter.Declare(COMPILED)
     contents = np.random.default_rng(1).poisson(10.0, (1000, BINS + 2)).astype(np.float32)
-    print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, ROOT {ROOT.gROOT.GetVersion()}, uproot {uproot.__version__}"
-    )
+    versions = f"ROOT {ROOT.gROOT.GetVersion()}, uproot {uproot.__version__}"
+    print(f"{platform.machine()}, {os.cpu_count()} cores, {versions}")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "file.root"
         dqmroot_way(path, 10, contents), root_way(path, 10, contents)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -156,8 +157,10 @@ def _me_items(result: MEResult, run: int, axis: Axis) -> Iterator[Item]:
     finite = score[np.isfinite(score)]
     # Below every score, so that what was not judged never looks like a perfect score.
     missing = min(_UNKNOWN, float(np.floor(finite.min())) - 1) if finite.size and finite.min() < 0 else _UNKNOWN
-    shown = np.where(np.isfinite(score), score, missing)
-    yield _trend(SCORE, f"{name}: score ({missing:g}: not judged)", axis, _per_ls(axis, lumi, shown, missing), "score")
+    shown = _per_ls(axis, lumi, np.where(np.isfinite(score), score, missing), missing)
+    yield _trend(
+        SCORE, f"{name}: score ({missing:g}: not judged)", axis, shown, "score", *_range(finite, result.threshold)
+    )
     title = f"{name}: flag, threshold {result.threshold:.4g} (1 bad, 0 good, -1 not judged)"
     yield _trend(FLAG, title, axis, _flags(result, run, axis), "flag", -1.1, 1.1)
     flagged = [SCORE, FLAG]
@@ -210,7 +213,9 @@ def _event_info(cert: Certification, run: int, axis: Axis, time: datetime) -> It
     }
     for key, value in scalars.items():
         yield here, Scalar(key, value)
-    labels = ("all", *(gui_path(result.me, _RESERVED) for result in cert.mes))
+    paths = [gui_path(result.me, _RESERVED) for result in cert.mes]
+    # No ME has a bracket in its path.
+    labels = ("[verdict]", *_short(paths))
     rows_of_map = [_per_ls(axis, cert.lumi[rows], verdict, NOT_JUDGED), *(_flags(r, run, axis) for r in cert.mes)]
     # The GUI shows 1 as good and 0 as bad; flags say it the other way round.
     flags = np.stack(rows_of_map)
@@ -220,9 +225,9 @@ def _event_info(cert: Certification, run: int, axis: Axis, time: datetime) -> It
     yield here, _map("reportSummaryMap", title, (axis, y), values, minimum=-1.0, maximum=1.0)
     yield here, EfficiencyFlag("reportSummaryMap")
     shares = []
-    for label, result in zip(labels[1:], cert.mes, strict=True):
+    for path, result in zip(paths, cert.mes, strict=True):
         flag = result.flag[result.run == run]
-        parent, _, leaf = label.rpartition("/")
+        parent, _, leaf = path.rpartition("/")
         below = f"/{parent}" if parent else ""
         yield f"{here}/reportSummaryContents{below}", Scalar(leaf, _share(flag, flag != NOT_JUDGED))
         certified = _share(flag, np.full(len(flag), bool((flag != NOT_JUDGED).any())))
@@ -265,6 +270,20 @@ def _per_ls(axis: Axis, lumi: NDArray[np.uint32], values: NDArray[Any], missing:
     inside = (at >= 0) & (at < axis.nbins)
     out[at[inside]] = values[inside]
     return out
+
+
+def _range(score: NDArray[np.float64], threshold: float) -> tuple[float, float] | tuple[None, None]:
+    """Range to draw: all scores, the cut and 0; what was not judged falls out at the bottom."""
+    drawn = [0.0, *score, *([threshold] if np.isfinite(threshold) else [])]
+    low, high = float(min(drawn)), float(max(drawn))
+    return (low - 0.03 * (high - low), high + 0.1 * (high - low)) if high > low else (None, None)
+
+
+def _short(paths: Sequence[str]) -> tuple[str, ...]:
+    """The shortest end of each path that no other path has."""
+    ends = {path: ["/".join(path.split("/")[-n:]) for n in range(1, path.count("/") + 2)] for path in paths}
+    count = Counter(end for path in paths for end in ends[path])
+    return tuple(next((end for end in ends[path] if count[end] == 1), path) for path in paths)
 
 
 def _flags(result: MEResult, run: int, axis: Axis) -> NDArray[np.float64]:
