@@ -377,7 +377,7 @@ def test_overlay(cert: Certification, tmp_path: Path) -> None:
     assert f"dqmroot/MEs/{MAP}/mean_loss" in shown
     file = ROOT.TFile.Open(str(made))
     assert labels(file.Get(TOP + "EventInfo/reportSummaryMap").GetYaxis()) == [
-        "all",
+        "[verdict]",
         "depth1",
         "FEDTotalEventSize",
         "Mean",
