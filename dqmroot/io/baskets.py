@@ -6,23 +6,18 @@ the payload holds the entries and then the table of their offsets (docs: ROOT's 
 
 from __future__ import annotations
 
-import lzma
 import struct
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-import cramjam
-import deflate
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
 from dqmroot.errors import InputError
+from dqmroot.io.inflate import Inflater
 from dqmroot.io.source import Source
 
-__all__ = ["MAX_BASKET", "Baskets", "Payload", "inflate", "unpack"]
+__all__ = ["MAX_BASKET", "Baskets", "Payload", "unpack"]
 
 MAX_BASKET = 1 << 28
 """Bytes of an inflated basket beyond which a file is not believed; ROOT's own limit for automatic sizes is 25.6 MB."""
@@ -83,8 +78,8 @@ class Baskets:
         raw = iter(source.read_many(ranges))
         return [next(raw) if i < n else None for i in numbers]
 
-    def payload(self, number: int, raw: bytes | None) -> Payload:
-        """Inflate one basket, from the bytes that `load` gave.
+    def payload(self, number: int, raw: bytes | None, inflater: Inflater) -> Payload:
+        """Inflate one basket, from the bytes that `load` gave; it holds until the next one that ``inflater`` inflates.
 
         Raises:
             InputError: The basket is damaged.
@@ -93,7 +88,7 @@ class Baskets:
             made = self.embedded[number - len(self.seek)]
         else:
             try:
-                made = unpack(raw)
+                made = unpack(raw, inflater)
             except ValueError as error:
                 raise InputError(
                     self.path, f"basket {number} is damaged: {error}", self.tree, int(self.first[number])
@@ -104,8 +99,8 @@ class Baskets:
         return made
 
 
-def unpack(raw: bytes) -> Payload:
-    """Read the header of a basket and inflate it.
+def unpack(raw: bytes, inflater: Inflater) -> Payload:
+    """Read the header of a basket and inflate it; the payload holds until the next use of ``inflater``.
 
     Raises:
         ValueError: It makes no sense.
@@ -121,89 +116,9 @@ def unpack(raw: bytes) -> Payload:
     border = last - key_length
     if not 0 <= border <= length or n_entries < 0:
         raise ValueError(f"its key says {n_entries} entries that end at byte {last} of {length}")
-    body = memoryview(raw)[key_length:]
-    data = np.frombuffer(body if len(body) == length else inflate(body, length), np.uint8)
+    body = np.frombuffer(raw, np.uint8)[key_length:]
+    data = body if len(body) == length else inflater(body, length)
     # The kernels are compiled once, for bytes that are only read.
+    data = data.view()
     data.flags.writeable = False
     return Payload(data, border, key_length, n_entries)
-
-
-def inflate(body: memoryview, length: int) -> Any:
-    """Inflate a sequence of ROOT's compression frames to ``length`` bytes (any buffer).
-
-    A frame is a tag (2 bytes), a method byte, compressed and inflated size (3 bytes each, low byte first), the data.
-
-    Raises:
-        ValueError: A frame is damaged, of an unknown kind, or the sizes do not add up.
-    """
-    parts: list[Any] = []
-    at = done = 0
-    while done < length:
-        if at + 9 > len(body):
-            raise ValueError(f"its frames end at {done} of {length} bytes")
-        tag = bytes(body[at : at + 2])
-        packed = int.from_bytes(body[at + 3 : at + 6], "little")
-        size = int.from_bytes(body[at + 6 : at + 9], "little")
-        at += 9
-        if at + packed > len(body) or size == 0 or done + size > length:
-            raise ValueError(f"a frame of {packed} bytes ({size} inflated) does not fit")
-        one = _frame(tag, body[at : at + packed], size)
-        if len(one) != size:
-            raise ValueError(f"a frame gives {len(one)} bytes, not {size}")
-        parts.append(one)
-        at += packed
-        done += size
-    if len(parts) == 1:
-        return parts[0]
-    out = bytearray(length)
-    at = 0
-    for one in parts:
-        out[at : at + len(one)] = one
-        at += len(one)
-    return out
-
-
-def _zlib(data: memoryview, size: int) -> Any:
-    return deflate.zlib_decompress(data, size)
-
-
-def _old_zlib(data: memoryview, size: int) -> Any:
-    # ROOT before version 5: bare deflate without zlib's header.
-    return zlib.decompressobj(-15).decompress(data, size)
-
-
-def _xz(data: memoryview, size: int) -> Any:
-    return lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=1 << 30).decompress(data, max_length=size)
-
-
-def _lz4(data: memoryview, size: int) -> Any:
-    if len(data) < 8 or xxhash.xxh64_digest(data[8:]) != data[:8]:
-        raise ValueError("the checksum of an LZ4 frame is wrong")
-    return cramjam.lz4.decompress_block(data[8:], output_len=size)
-
-
-def _zstd(data: memoryview, size: int) -> Any:
-    out = bytearray(size)
-    n = cramjam.zstd.decompress_into(data, out)
-    return out if n == size else out[:n]
-
-
-_CODECS: dict[bytes, Callable[[memoryview, int], Any]] = {
-    b"ZL": _zlib,
-    b"CS": _old_zlib,
-    b"XZ": _xz,
-    b"L4": _lz4,
-    b"ZS": _zstd,
-}
-
-
-def _frame(tag: bytes, data: memoryview, size: int) -> Any:
-    codec = _CODECS.get(tag)
-    if codec is None:
-        raise ValueError(f"unknown compression {tag!r}")
-    try:
-        return codec(data, size)
-    except ValueError:
-        raise
-    except (deflate.DeflateError, cramjam.DecompressionError, lzma.LZMAError, zlib.error, OverflowError) as error:
-        raise ValueError(f"cannot inflate: {error}") from error

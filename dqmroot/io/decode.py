@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from dqmroot.errors import InputError
 from dqmroot.io.baskets import Payload
+from dqmroot.io.inflate import Inflater
 from dqmroot.io.layout import STORAGES, Storage
 from dqmroot.io.nanodqmio import NanoFile, Tree
 from dqmroot.kernels import baskets as kernels
@@ -102,10 +104,14 @@ def decode_entries(
     branch = file.trees[tree]
     shape, name = _shape(branch)
 
+    own = threading.local()
+
     def work(batch: list[tuple[int, int, int]]) -> None:
+        if not hasattr(own, "inflater"):
+            own.inflater = Inflater()
         raws = branch.values.load(file.source, [number for number, _, _ in batch])
         for (number, begin, end), raw in zip(batch, raws, strict=True):
-            payload = branch.values.payload(number, raw)
+            payload = branch.values.payload(number, raw, own.inflater)
             local = entry[begin:end] - branch.values.first[number]
             _call(payload, local, row[begin:end], shape, name, places)
 
@@ -180,10 +186,11 @@ def look(file: NanoFile, tree: str, entry: NDArray[np.int64]) -> Iterator[tuple[
     branch = file.trees[tree]
     shape, name = _shape(branch)
     places = Places.none(STORAGES[tree], len(entry))
+    inflater = Inflater()
     for batch in _batches(branch, entry, 1):
         raws = branch.values.load(file.source, [number for number, _, _ in batch])
         for (number, begin, end), raw in zip(batch, raws, strict=True):
-            payload = branch.values.payload(number, raw)
+            payload = branch.values.payload(number, raw, inflater)
             _call(payload, entry[begin:end] - branch.values.first[number], np.arange(begin, end), shape, name, places)
             for at in range(begin, end):
                 found = places.found[at]

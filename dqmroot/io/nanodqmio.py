@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from dqmroot.errors import InputError
 from dqmroot.io.baskets import Baskets, Payload
+from dqmroot.io.inflate import Inflater
 from dqmroot.io.source import SeekableSource, Source, open_source
 from dqmroot.kernels.names import index_names, rehash
 
@@ -186,8 +187,9 @@ def _column(source: Source, tree: Any, name: str, dtype: Any) -> NDArray[Any]:
     baskets = _baskets(source, tree, name)
     kind = np.dtype(dtype).newbyteorder(">")
     parts = []
+    inflater = Inflater()
     for number, raw in enumerate(baskets.load(source, range(len(baskets)))):
-        payload = baskets.payload(number, raw)
+        payload = baskets.payload(number, raw, inflater)
         if payload.border != payload.n_entries * kind.itemsize:
             raise InputError(
                 source.path, f"{name} has {payload.border} bytes for {payload.n_entries} entries", tree.name
@@ -312,10 +314,11 @@ def _index(source: Source, tree: Tree) -> tuple[tuple[str, ...], NDArray[np.int3
     after, slots = np.full(1 << 9, -1, np.int32), np.full(1 << 10, -1, np.int32)
     state = np.array([0, -1], np.int64)
     baskets = tree.names
+    inflater = Inflater()
     for begin in range(0, len(baskets), 64):
         numbers = range(begin, min(begin + 64, len(baskets)))
         for number, raw in zip(numbers, baskets.load(source, numbers), strict=True):
-            payload = baskets.payload(number, raw)
+            payload = baskets.payload(number, raw, inflater)
             n, used = int(state[0]), int(ends[state[0]])
             pool = _room(pool, used + payload.border)
             ends, after = _room(ends, n + payload.n_entries + 1), _room(after, n + payload.n_entries + 1)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dqmroot.errors import InputError
 from dqmroot.io.baskets import Payload
+from dqmroot.io.inflate import Inflater
 from dqmroot.io.nanodqmio import NanoFile
 
 __all__ = ["DTYPES", "scalars"]
@@ -26,8 +27,9 @@ def scalars(file: NanoFile, tree: str, entry: NDArray[np.int64]) -> NDArray[Any]
     dtype = DTYPES[tree]
     out = np.empty(len(entry), dtype)
     of = np.searchsorted(baskets.first, entry, side="right") - 1
+    inflater = Inflater()
     for number in np.unique(of):
-        payload = baskets.payload(int(number), baskets.load(file.source, [int(number)])[0])
+        payload = baskets.payload(int(number), baskets.load(file.source, [int(number)])[0], inflater)
         mine = of == number
         local = entry[mine] - baskets.first[number]
         try:
