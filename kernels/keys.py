@@ -23,7 +23,7 @@ AXIS_COLUMNS = 6
 
 
 @kernel
-def _text(data: Any, at: int, stop: int, out: Any) -> int:
+def _text(data: Any, at: Any, stop: Any, out: Any) -> Any:
     """Put begin and end of the TString at ``at`` into ``out``; returns the first byte after it, or -1."""
     end = after_text(data, at, stop)
     if end < 0:
@@ -196,7 +196,7 @@ def _head(data: Any, start: int, stop: int, depth: int, axes: Any, limits: Any, 
 
 
 @kernel
-def _named(data: Any, at: int, stop: int, title: Any) -> int:
+def _named(data: Any, at: Any, stop: Any, title: Any) -> Any:
     """Put begin and end of the title of the TNamed at ``at`` into ``title``; returns the first byte after it, or -1."""
     end = _end(data, at, stop)
     if end < 0 or at + 16 > end:

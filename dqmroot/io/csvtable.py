@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dqmroot.errors import InputError
 from dqmroot.io.dialects import column_names, rows_of
-from dqmroot.io.rows import Rows
+from dqmroot.io.rows import TableRows
 from dqmroot.kernels.text import POWERS, parse_numbers
 
 __all__ = ["number_lists", "read_csv"]
@@ -53,7 +53,7 @@ def number_lists(path: object, column: pa.Array) -> tuple[NDArray[np.float64], N
 
 def read_csv(
     path: object, file: BinaryIO, keep: Callable[[str], bool] | None, *, lists: bool = True, threads: int = 2
-) -> Iterator[Rows]:
+) -> Iterator[TableRows]:
     """Read a csv table in batches, several at a time.
 
     Args:
@@ -72,11 +72,11 @@ def read_csv(
     header = next(csv.reader([file.readline().decode("utf-8-sig", "replace")]), [])
     unique, wanted, order = column_names(path, header)
 
-    def parse(block: bytes) -> Rows | None:
+    def parse(block: bytes) -> TableRows | None:
         return _rows(path, _table(path, block, unique, wanted), order, keep, lists=lists)
 
     with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[Rows | None]] = deque()
+        waiting: deque[Future[TableRows | None]] = deque()
         for block in _blocks(file):
             waiting.append(pool.submit(parse, block))
             if len(waiting) > threads:
@@ -126,7 +126,9 @@ def _table(path: object, block: bytes, unique: list[str], wanted: dict[str, str]
     return table.rename_columns([wanted[name] for name in table.column_names])
 
 
-def _rows(path: object, table: pa.Table, order: str, keep: Callable[[str], bool] | None, *, lists: bool) -> Rows | None:
+def _rows(
+    path: object, table: pa.Table, order: str, keep: Callable[[str], bool] | None, *, lists: bool
+) -> TableRows | None:
     name = table["hname"].combine_chunks()
     if isinstance(name, pa.ChunkedArray):
         name = name.chunk(0)

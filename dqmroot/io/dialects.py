@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dqmroot.errors import InputError
-from dqmroot.io.rows import Rows
+from dqmroot.io.rows import TableRows
 
 __all__ = ["COLUMNS", "DIALS", "column_names", "rows_of"]
 
@@ -81,7 +81,7 @@ def rows_of(
     names: list[str],
     lists: tuple[NDArray[np.generic], NDArray[np.int64]],
     order: str,
-) -> Rows:
+) -> TableRows:
     """Put the columns of a table, renamed as `column_names` says, into the one schema.
 
     Args:
@@ -108,7 +108,7 @@ def rows_of(
         if wrong.any():
             raise InputError(path, f"column {name}: {numbers[wrong][0]} is no whole number")
     axes = [whole["Xbins"], column("Xmin"), column("Xmax"), whole["Ybins"], column("Ymin"), column("Ymax")]
-    return Rows(
+    return TableRows(
         whole["fromrun"].astype(np.uint32),
         whole["fromlumi"].astype(np.uint32),
         code,

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from dqmroot.errors import InputError
 from dqmroot.io.arrays import MEInfo, Rows
-from dqmroot.io.baskets import MAX_BASKET, inflate
+from dqmroot.io.baskets import MAX_BASKET
 from dqmroot.io.decode import Places, refuse
+from dqmroot.io.inflate import Inflater
 from dqmroot.io.layout import STORAGES, LayoutError, Storage, describe
 from dqmroot.io.source import Source
 from dqmroot.kernels import baskets as kernels
@@ -205,13 +206,14 @@ def _inflate_block(path: str, data: Any, begin: Any, end: Any, length: Any, goal
             raise InputError(path, f"the object of {length[wrong]} bytes at {begin[wrong]} is damaged")
     else:
         easy[:] = False
+    inflater = Inflater()
     for i in np.flatnonzero(~easy).tolist():
-        body = memoryview(data)[int(begin[i]) : int(end[i])]
+        body = data[begin[i] : end[i]]
         try:
-            one = body if len(body) == length[i] else inflate(body, int(length[i]))
+            one = body if len(body) == length[i] else inflater(body, int(length[i]))
         except ValueError as error:
             raise InputError(path, f"an object of {length[i]} bytes is damaged: {error}") from error
-        out[goal[i] : goal[i] + length[i]] = np.frombuffer(one, np.uint8)
+        out[goal[i] : goal[i] + length[i]] = one
 
 
 @cache
@@ -270,7 +272,7 @@ def _describe(
 ) -> list[tuple[tuple[Axis, ...], str]]:
     """Return axes and title of each histogram; axes that look the same are the same object."""
     n, dimensions = len(bounds) - 1, storage.dimensions
-    blob = memoryview(data)
+    blob = data.data
     axes = np.zeros((n, dimensions, AXIS_COLUMNS), np.int64)
     limits, titles, good = np.zeros((n, dimensions, 2)), np.zeros((n, 2), np.int64), np.zeros(n, np.bool_)
     heads(data, bounds[:-1], bounds[1:], storage.depth, axes, limits, titles, good)
@@ -303,13 +305,15 @@ def _describe(
 
 def _axis(blob: memoryview, row: list[int], limits: list[float], cache: dict[Any, Axis]) -> Axis:
     nbins, edges, n_edges, begin, end, _ = row
-    key = (nbins, *limits, bytes(blob[begin:end]), bytes(blob[edges : edges + 8 * n_edges]))
+    low, high = limits
+    text, numbers = bytes(blob[begin:end]), bytes(blob[edges : edges + 8 * n_edges])
+    key = (nbins, low, high, text, numbers)
     made = cache.get(key)
     if made is None:
-        variable = np.frombuffer(key[4], ">f8").astype(np.float64) if n_edges else None
-        title = key[3].decode("utf-8", "backslashreplace")
+        variable = np.frombuffer(numbers, ">f8").astype(np.float64) if n_edges else None
+        title = text.decode("utf-8", "backslashreplace")
         # Two threads may come here at once: the first one's stays.
-        made = cache.setdefault(key, Axis(nbins, *limits, variable, (), title))
+        made = cache.setdefault(key, Axis(nbins, low, high, variable, (), title))
     return made
 
 

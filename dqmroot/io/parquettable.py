@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dqmroot.errors import InputError
 from dqmroot.io.csvtable import number_lists
 from dqmroot.io.dialects import column_names, rows_of
-from dqmroot.io.rows import Rows, in_class, with_flow
+from dqmroot.io.rows import TableRows, in_class, with_flow
 from dqmroot.series import Axis, MonitorElement
 
 __all__ = ["is_autodqm", "read_autodqm", "read_parquet"]
@@ -23,7 +23,7 @@ _BATCH_BYTES = 64_000_000
 
 def read_parquet(
     path: object, file: pq.ParquetFile, keep: Callable[[str], bool] | None, *, lists: bool = True
-) -> Iterator[Rows]:
+) -> Iterator[TableRows]:
     """Read a parquet table in batches of some 64 MB.
 
     Args:
@@ -54,7 +54,9 @@ def read_parquet(
         raise InputError(path, f"not readable as parquet: {' '.join(str(error).split())[:300]}") from error
 
 
-def _rows(path: object, table: pa.Table, order: str, keep: Callable[[str], bool] | None, *, lists: bool) -> Rows | None:
+def _rows(
+    path: object, table: pa.Table, order: str, keep: Callable[[str], bool] | None, *, lists: bool
+) -> TableRows | None:
     name = _one(table["hname"].cast(pa.string()).dictionary_encode())
     names = name.dictionary.to_pylist()
     if keep is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqmroot.errors import InputError
+from dqmroot.io.duplicates import first_of_each
 from dqmroot.series import Axis, MonitorElement
 
-__all__ = ["CLASS_OF_CODE", "Collector", "Rows", "in_class", "with_flow"]
+__all__ = ["CLASS_OF_CODE", "Collector", "TableRows", "in_class", "with_flow"]
 
 CLASS_OF_CODE = {3: "TH1F", 4: "TH1S", 5: "TH1D", 6: "TH2F", 7: "TH2S", 8: "TH2D", 12: "TH1I", 13: "TH2I"}
 """The number of a type tree, which tables keep as ``metype``, and the ROOT class it stands for."""
@@ -21,7 +21,7 @@ _TYPE_OF_LETTER: dict[str, type[np.generic]] = {"F": np.float32, "S": np.int16, 
 
 
 @dataclass(frozen=True)
-class Rows:
+class TableRows:
     """Some rows of a table: one row is one monitoring element in one LS.
 
     Args:
@@ -91,7 +91,7 @@ class Collector:
         self.path = path
         self._parts: dict[str, _Parts] = {}
 
-    def add(self, rows: Rows) -> None:
+    def add(self, rows: TableRows) -> None:
         """Take a batch of rows.
 
         Raises:
@@ -103,7 +103,7 @@ class Collector:
         for code, index in zip(codes, np.split(order, begins[1:]), strict=True):
             self._add_one(rows.names[int(code)], rows, index)
 
-    def _add_one(self, name: str, rows: Rows, index: NDArray[np.int64]) -> None:
+    def _add_one(self, name: str, rows: TableRows, index: NDArray[np.int64]) -> None:
         limits = rows.axes[index]
         lengths = np.diff(rows.ends, prepend=0)[index]
         if not ((limits == limits[0]).all() and (lengths == lengths[0]).all()):
@@ -170,22 +170,5 @@ class Collector:
                 contents,
                 title=name,
             )
-            out[name] = self._first_of_each(me)
+            out[name] = first_of_each(me, self.path)
         return out
-
-    def _first_of_each(self, me: MonitorElement) -> MonitorElement:
-        keys, first = np.unique(me.keys, return_index=True)
-        if len(keys) < len(me):
-            twin = first[np.searchsorted(keys, me.keys)]
-            differ = ~np.all(
-                np.equal(me.contents, me.contents[twin]) | (np.isnan(me.contents) & np.isnan(me.contents[twin])),
-                axis=tuple(range(1, me.contents.ndim)),
-            )
-            if differ.any():
-                i = int(np.flatnonzero(differ)[0])
-                warnings.warn(
-                    f"{self.path}: {me.name} has {int(differ.sum())} further rows with other contents for an LS that "
-                    f"it already has (run {me.run[i]} LS {me.lumi[i]} first); the first row of each LS counts",
-                    stacklevel=2,
-                )
-        return me[first]

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from dqmroot.errors import InputError
 from dqmroot.io.csvtable import read_csv
 from dqmroot.io.parquettable import is_autodqm, read_autodqm, read_parquet
-from dqmroot.io.rows import Collector, Rows
+from dqmroot.io.rows import Collector, TableRows
 from dqmroot.series import MonitorElement
 
 __all__ = ["iterate_table", "read_table"]
@@ -50,7 +50,7 @@ def read_table(path: str | os.PathLike[str] | BinaryIO, keep: Keep | None = None
 
 def iterate_table(
     path: str | os.PathLike[str] | BinaryIO, keep: Keep | None = None, *, lists: bool = True
-) -> Iterator[Rows]:
+) -> Iterator[TableRows]:
     """Read the rows of a csv or parquet table batch by batch, in bounded memory.
 
     Args:

@@ -16,7 +16,7 @@ import uproot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dqmroot.errors import InputError
+from dqmroot.errors import DQMWarning, InputError
 from dqmroot.io.tables import iterate_table, read_table
 from dqmroot.series import Axis, MonitorElement
 
@@ -180,7 +180,7 @@ def test_first_of_several_rows_counts(truth: dict[str, np.ndarray], tmp_path: Pa
     other = df.iloc[:1].copy()
     other["histo"] = [[9, 9, 9, 9, 9]]
     pd.concat([df, other]).to_parquet(tmp_path / "other.parquet")
-    with pytest.warns(UserWarning, match="1 further rows .*run 297050 LS 2 first"):
+    with pytest.warns(DQMWarning, match="1 further rows .*run 297050 LS 2 first"):
         check(read_table(tmp_path / "other.parquet"), truth)
 
 
