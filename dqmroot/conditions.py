@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from dqmroot.errors import InputError, UnknownNameError
 from dqmroot.series import MonitorElement
@@ -70,22 +70,28 @@ class Conditions:
         Raises:
             UnknownNameError: There is no such quantity.
         """
+        return me.replace(conditions={**me.conditions, **self.look_up(me.run, me.lumi, names)})
+
+    def look_up(self, run: ArrayLike, lumi: ArrayLike, names: Iterable[str] | None = None) -> dict[str, Array]:
+        """Return the quantities of each (run, LS), by name ``(n,)``; "not known" where there are none.
+
+        Raises:
+            UnknownNameError: There is no such quantity.
+        """
         wanted = list(self.columns if names is None else names)
         for name in wanted:
             if name not in self.columns:
                 raise UnknownNameError("condition", name, self.columns)
-        keys = _keys(self.run, self.lumi)
-        mine = _keys(me.run, me.lumi)
+        keys, mine = _keys(self.run, self.lumi), _keys(run, lumi)
         at = np.searchsorted(keys, mine)
         found = at < len(keys)
         found[found] = keys[at[found]] == mine[found]
-        joined = dict(me.conditions)
+        out = {}
         for name in wanted:
             column = self.columns[name]
-            out = np.full(len(mine), _unknown(column.dtype), column.dtype)
-            out[found] = column[at[found]]
-            joined[name] = out
-        return me.replace(conditions=joined)
+            out[name] = np.full(len(mine), _unknown(column.dtype), column.dtype)
+            out[name][found] = column[at[found]]
+        return out
 
 
 def detector_on(me: MonitorElement, bits: Sequence[str] | None = None) -> NDArray[np.bool_]:

@@ -22,7 +22,7 @@ from dqmroot.io.rootobjects import Histogram
 from dqmroot.io.scoretree import write_score_tree
 from dqmroot.series import Axis
 
-__all__ = ["check_dataset", "overlay", "publish"]
+__all__ = ["check_dataset", "me_folder", "overlay", "publish"]
 
 # Names of the histograms of one ME; no folder of another ME may be called so.
 SCORE, FLAG, THRESHOLD = "score_vs_ls", "flag_vs_ls", "threshold_vs_ls"
@@ -144,9 +144,14 @@ def run_items(cert: Certification, run: int, time: datetime) -> Iterator[tuple[s
     if told:
         yield "", _trend("bad_channels_vs_ls", f"Run {run}: bad channels", axis, n_bins, "bad channels")
     for result in cert.mes:
-        folder = "MEs/" + gui_path(result.me, _RESERVED)
+        folder = me_folder(result.me)
         for item in _me_items(result, run, axis):
             yield folder, item
+
+
+def me_folder(me: str) -> str:
+    """Return where the histograms of a monitoring element lie, below ``DQMData/Run N/dqmroot/Run summary``."""
+    return "MEs/" + gui_path(me, _RESERVED)
 
 
 def _me_items(result: MEResult, run: int, axis: Axis) -> Iterator[Item]:
