@@ -16,7 +16,20 @@ from dqmroot.errors import InputError, UnknownNameError, UsageError
 __all__ = ["Detector", "detector", "detector_class", "detector_names", "load_detector"]
 
 REGISTRY = {
+    "beta_binomial": "dqmroot.detectors.reference:BetaBinomial",
+    "chi2": "dqmroot.detectors.reference:Chi2",
     "dense_autoencoder": "dqmroot.detectors.dense:DenseAutoencoder",
+    "drifting_reference": "dqmroot.detectors.drift:DriftingReference",
+    "isolation_forest": "dqmroot.detectors.novelty:IsolationForest",
+    "kolmogorov": "dqmroot.detectors.reference:Kolmogorov",
+    "max_pull": "dqmroot.detectors.reference:MaxPull",
+    "moments": "dqmroot.detectors.moments:Moments",
+    "nmf": "dqmroot.detectors.decomposition:NMF",
+    "one_class_svm": "dqmroot.detectors.novelty:OneClassSVM",
+    "pca": "dqmroot.detectors.decomposition:PCA",
+    "profiled_spectrum": "dqmroot.detectors.spectrum:ProfiledSpectrum",
+    "z_score": "dqmroot.detectors.baseline:ZScore",
+    "zero_fraction": "dqmroot.detectors.baseline:ZeroFraction",
 }
 
 

@@ -83,6 +83,8 @@ class Detector(ABC):
     """``"counts"`` where the score needs to know the statistics, ``"normalised"`` where the rate must be divided out before."""
     ndims: ClassVar[tuple[int, ...]] = (1, 2)
     """Dimensions of the histograms it takes."""
+    sequential: ClassVar[bool] = False
+    """Whether the score of an LS depends on those before it in the sample."""
     sees: ClassVar[tuple[Sees, ...]] = ()
     """The faults it promises to see; the contract suite holds it to them."""
     quick: ClassVar[Mapping[str, Any]] = {}
@@ -134,11 +136,13 @@ class Detector(ABC):
             raise UsageError(
                 f"{self.name}: {bad} of {len(values)} training LS hold NaN or infinite values; select them out"
             )
-        full = values.reshape(len(values), -1).any(axis=1)
+        full = np.asarray(values.reshape(len(values), -1).any(axis=1), np.bool_)
         if not full.any():
             raise EmptySelectionError(f"{self.name}: every training LS is empty")
+        if self.input == "counts":
+            self._need_counts(values[full])
         self.history_ = {}
-        self._learn(values[full], _rows(x, full), progress)
+        self._learn(_taken(values, full), _rows(x, full), progress)
         self.bins_ = values.shape[1:]
         return self
 
@@ -152,7 +156,7 @@ class Detector(ABC):
         values, judged = self._check(x)
         out = np.full(len(values), np.nan)
         if judged.any():
-            out[judged] = self._score(values[judged], _rows(x, judged))
+            out[judged] = self._score(_taken(values, judged), _rows(x, judged))
         return out
 
     def score_bins(self, x: Sample) -> NDArray[np.float64]:
@@ -164,7 +168,7 @@ class Detector(ABC):
         values, judged = self._check(x)
         out = np.full(values.shape, np.nan)
         if judged.any():
-            out[judged] = self._score_bins(values[judged], _rows(x, judged))
+            out[judged] = self._score_bins(_taken(values, judged), _rows(x, judged))
         return out
 
     def reconstruct(self, x: Sample) -> NDArray[np.float32]:
@@ -176,8 +180,27 @@ class Detector(ABC):
         values, judged = self._check(x)
         out = np.full(values.shape, np.nan, np.float32)
         if judged.any():
-            out[judged] = self._reconstruct(values[judged], _rows(x, judged))
+            out[judged] = self._reconstruct(_taken(values, judged), _rows(x, judged))
         return out
+
+    def encode(self, x: Sample) -> NDArray[np.float32]:
+        """Return what the detector boils an LS down to, ``(n_ls, features)`` float32; NaN for LS that are not judged.
+
+        Raises:
+            UsageError: This detector has no such features.
+        """
+        values, judged = self._check(x)
+        if not judged.any():
+            return np.full((len(values), 0), np.nan, np.float32)
+        found = self._encode(_taken(values, judged), _rows(x, judged))
+        out = np.full((len(values), found.shape[1]), np.nan, np.float32)
+        out[judged] = found
+        return out
+
+    @property
+    def encodes(self) -> bool:
+        """Whether `encode` has a meaning here."""
+        return type(self)._encode is not Detector._encode
 
     @property
     def localises(self) -> bool:
@@ -242,6 +265,9 @@ class Detector(ABC):
     def _reconstruct(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:
         raise UsageError(f"{self.name} has no expectation to show")
 
+    def _encode(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:
+        raise UsageError(f"{self.name} has no features to show")
+
     @abstractmethod
     def _state(self) -> Mapping[str, NDArray[Any]]:
         """Everything learnt, as arrays."""
@@ -249,6 +275,12 @@ class Detector(ABC):
     @abstractmethod
     def _restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take back what `_state` gave; `bins_` is set before."""
+
+    def _need_counts(self, values: NDArray[np.float32]) -> None:
+        if values.min() < 0:
+            raise UsageError(f"{self.name}: negative contents in the training LS, but it needs counts")
+        if values.reshape(len(values), -1).sum(axis=1).max() < 2:
+            raise UsageError(f"{self.name}: needs counts, but the LS sum up to less than 2: leave out `normalise`")
 
     def _need_fit(self) -> tuple[int, ...]:
         if self.bins_ is None:
@@ -262,7 +294,10 @@ class Detector(ABC):
         if values.shape[1:] != bins:
             raise ModelMismatchError(f"{self.name} learnt from bins {bins}, but is given {values.shape[1:]}")
         flat = values.reshape(len(values), int(np.prod(bins)))
-        return values, np.isfinite(flat).all(axis=1) & flat.any(axis=1)
+        judged = np.isfinite(flat).all(axis=1) & flat.any(axis=1)
+        if self.input == "counts":
+            judged &= (flat >= 0).all(axis=1)
+        return values, np.asarray(judged, np.bool_)
 
 
 def read_detector_json(folder: Path) -> dict[str, Any]:
@@ -285,6 +320,10 @@ def read_detector_json(folder: Path) -> dict[str, Any]:
             path, f"written by a later dqmroot (format {data['schema_version']}, known is {SCHEMA_VERSION})"
         )
     return data
+
+
+def _taken(values: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    return values if mask.all() else values[mask]
 
 
 def _rows(x: Sample, mask: NDArray[np.bool_]) -> Sample:

@@ -64,7 +64,7 @@ class TestContract:
 
     def test_batch_equals_whole(self, name, ndim, fitted) -> None:
         made, other = fitted(name, ndim)
-        if made.warmup:
+        if made.sequential:
             pytest.skip("scores of this detector depend on the LS before")
         whole = made.score(other)
         parts = np.concatenate([made.score(other[i : i + 7]) for i in range(0, len(other), 7)])
@@ -115,6 +115,11 @@ class TestContract:
 
     def test_bins_have_the_shape_of_the_sample(self, name, ndim, fitted) -> None:
         made, other = fitted(name, ndim)
+        if made.encodes:
+            codes = made.encode(other)
+            assert codes.shape[0] == len(other)
+            assert codes.shape[1] < other.values()[0].size
+            assert np.isfinite(codes[judged(made, other)]).all()
         for works, call in [(made.localises, made.score_bins), (made.reconstructs, made.reconstruct)]:
             if not works:
                 with pytest.raises(UsageError, match=name):

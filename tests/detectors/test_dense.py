@@ -77,7 +77,7 @@ def test_progress_is_told() -> None:
         ({"loss": "msee"}, UnknownNameError, "mse"),
         ({"arch": [3], "act": ["tanhh"]}, UnknownNameError, "tanh"),
         ({"arch": [3], "act": ["tanh", "tanh"]}, UsageError, "1 hidden layers, but 2"),
-        ({"epochs": 0}, UsageError, "epochs"),
+        ({"epochs": -1}, UsageError, "epochs"),
         ({"validation": 1.0}, UsageError, "validation"),
     ],
 )

@@ -1,0 +1,89 @@
+"""Small sums that several detectors share: flat rows, mean shapes, templates per run, the largest bins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dqmroot.detectors.base import Sample
+from dqmroot.series import MonitorElement
+
+__all__ = ["blocks", "flat", "largest", "mean_shape", "runs_of", "scaled", "shares", "stretched"]
+
+Rows = NDArray[np.float64]
+
+
+def flat(x: ArrayLike) -> Rows:
+    """Return ``(n_ls, all bins)`` float64."""
+    array = np.asarray(x, np.float64)
+    return array.reshape(len(array), -1)
+
+
+def shares(x: ArrayLike) -> Rows:
+    """Return each LS divided by its sum, ``(n_ls, all bins)``."""
+    rows = flat(x)
+    return np.asarray(rows / rows.sum(axis=1, keepdims=True))
+
+
+def mean_shape(x: ArrayLike) -> Rows:
+    """Return the sum over LS divided by its total, ``(all bins,)``."""
+    total = flat(x).sum(axis=0)
+    return np.asarray(total / total.sum())
+
+
+def scaled(counts: Rows, shape: Rows) -> Rows:
+    """Return a shape with the counts of each LS, ``(n_ls, all bins)``."""
+    return np.asarray(counts.sum(axis=1, keepdims=True) * shape)
+
+
+def largest(rows: Rows, k: int) -> Rows:
+    """Return the mean of the ``k`` largest of each row (of all, where there are fewer)."""
+    k = min(k, rows.shape[1])
+    if k == 1:
+        return np.asarray(rows.max(axis=1))
+    return np.asarray(np.partition(rows, -k, axis=1)[:, -k:].mean(axis=1))
+
+
+def runs_of(sample: Sample) -> NDArray[np.uint32]:
+    """Return the run of each LS; all zero where the sample is a bare array, which is taken for one run."""
+    return sample.run if isinstance(sample, MonitorElement) else np.zeros(len(sample), np.uint32)
+
+
+def stretched(shapes: ArrayLike, scale: ArrayLike) -> Rows:
+    """Stretch the axis of spectra, bin contents kept whole: content of [a, b] moves to [a·scale, b·scale].
+
+    Args:
+        shapes: ``(n, bins)`` or ``(bins,)``, not negative.
+        scale: ``(n,)`` or one number, in units of the axis, whose origin is its lower edge.
+
+    Returns:
+        ``(n, bins)``; what leaves the axis at its upper end is lost, and the rest is scaled to the sum it had.
+    """
+    rows = np.atleast_2d(np.asarray(shapes, np.float64))
+    factor = np.atleast_1d(np.asarray(scale, np.float64))
+    n, n_bins = max(len(rows), len(factor)), rows.shape[1]
+    cumulative = np.concatenate([np.zeros((len(rows), 1)), np.cumsum(rows, axis=1)], axis=1)
+    cumulative = np.broadcast_to(cumulative, (n, n_bins + 1))
+    at = np.clip(np.arange(n_bins + 1) / np.broadcast_to(factor, n)[:, None], 0, n_bins)
+    low = np.minimum(at.astype(np.intp), n_bins - 1)
+    left = np.take_along_axis(cumulative, low, axis=1)
+    right = np.take_along_axis(cumulative, low + 1, axis=1)
+    out = np.diff(left + (at - low) * (right - left), axis=1)
+    total = out.sum(axis=1, keepdims=True)
+    return np.asarray(np.divide(out * cumulative[:, -1:], total, out=np.zeros_like(out), where=total > 0))
+
+
+def blocks(n: int, size: int) -> Iterator[slice]:
+    """Cut ``n`` rows into slices of at most ``size``."""
+    for start in range(0, n, size):
+        yield slice(start, min(n, start + size))
+
+
+def check_length(array: NDArray[Any], length: int, what: str) -> NDArray[Any]:
+    """Return a restored array, or raise `ValueError` where its last axis has another length."""
+    if array.shape[-1] != length:
+        raise ValueError(f"{what} has {array.shape[-1]} bins, the detector {length}")
+    return array
