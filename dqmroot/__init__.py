@@ -13,8 +13,9 @@ from dqmroot._version import __version__
 if TYPE_CHECKING:
     from dqmroot.conditions import Conditions, detector_on, read_conditions
     from dqmroot.distance import mean_of_largest
+    from dqmroot.injection import Injected, inject
     from dqmroot.io.arrays import Arrays, MEInfo
-    from dqmroot.io.read import arrays, iterate, list_mes, read
+    from dqmroot.io.formats import arrays, iterate, list_mes, read
     from dqmroot.prepare import Preparation, crop, include_flow, normalise, rebin
     from dqmroot.runs import RunMask
     from dqmroot.selection import Selection, select
@@ -23,8 +24,12 @@ if TYPE_CHECKING:
 _HOMES = {
     "dqmroot.conditions": ("Conditions", "detector_on", "read_conditions"),
     "dqmroot.distance": ("mean_of_largest",),
+    "dqmroot.injection": (
+        "inject",
+        "Injected",
+    ),
     "dqmroot.io.arrays": ("Arrays", "MEInfo"),
-    "dqmroot.io.read": ("arrays", "iterate", "list_mes", "read"),
+    "dqmroot.io.formats": ("arrays", "iterate", "list_mes", "read"),
     "dqmroot.prepare": ("Preparation", "crop", "include_flow", "normalise", "rebin"),
     "dqmroot.runs": ("RunMask",),
     "dqmroot.selection": ("Selection", "select"),
@@ -36,6 +41,7 @@ __all__ = [
     "Arrays",
     "Axis",
     "Conditions",
+    "Injected",
     "MEInfo",
     "MonitorElement",
     "Preparation",
@@ -47,6 +53,7 @@ __all__ = [
     "crop",
     "detector_on",
     "include_flow",
+    "inject",
     "iterate",
     "list_mes",
     "mean_of_largest",

@@ -21,8 +21,8 @@ from dqmroot.detectors import Detector, detector, detector_class
 from dqmroot.errors import EmptySelectionError, InputError, OutputError
 from dqmroot.evaluate import Evaluation, evaluate_scores
 from dqmroot.files import write_text
+from dqmroot.io.formats import arrays
 from dqmroot.io.nanodqmio import open_file
-from dqmroot.io.read import arrays
 from dqmroot.io.scores import check_suffix, read_scores, write_scores
 from dqmroot.io.source import expand
 from dqmroot.labels import Labels

@@ -23,7 +23,7 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _ls(args: argparse.Namespace) -> int:
-    from dqmroot.io.read import list_mes
+    from dqmroot.io.formats import list_mes
 
     errors: list[InputError] = []
     found = list_mes(args.files, args.me, errors=errors)

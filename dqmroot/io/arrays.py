@@ -124,6 +124,7 @@ class Arrays(Mapping[str, "ak.Array"]):
         self.table = table
         self.rows = dict(rows)
         self._made: dict[str, ak.Array] = {}
+        self._numbers: dict[str, list[int]] = {}
 
     def __getitem__(self, storage: str) -> ak.Array:
         if storage not in self.rows:
@@ -154,7 +155,10 @@ class Arrays(Mapping[str, "ak.Array"]):
             UnknownNameError: It is not here.
             UsageError: Its bins are not the same in all lumisections.
         """
-        known = [i for i, info in enumerate(self.table) if info.name == me]
+        if not self._numbers:
+            for i, info in enumerate(self.table):
+                self._numbers.setdefault(info.name, []).append(i)
+        known = self._numbers.get(me)
         if not known:
             raise UnknownNameError("monitoring element", me, self.names)
         first = self.table[known[0]]

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from dqmroot.errors import InputError
 from dqmroot.io.csvtable import read_csv
 from dqmroot.io.parquettable import is_autodqm, read_autodqm, read_parquet
-from dqmroot.io.rows import Collector, TableRows
+from dqmroot.io.rows import Collector
 from dqmroot.series import MonitorElement
 
 __all__ = ["iterate_table", "read_table"]
@@ -48,15 +48,15 @@ def read_table(path: str | os.PathLike[str] | BinaryIO, keep: Keep | None = None
         return collector.series()
 
 
-def iterate_table(
-    path: str | os.PathLike[str] | BinaryIO, keep: Keep | None = None, *, lists: bool = True
-) -> Iterator[TableRows]:
-    """Read the rows of a csv or parquet table batch by batch, in bounded memory.
+def iterate_table(path: str | os.PathLike[str] | BinaryIO, keep: Keep | None = None) -> Iterator[MonitorElement]:
+    """Read a csv or parquet table batch by batch, in bounded memory.
 
     Args:
         path: See `read_table`.
         keep: See `read_table`.
-        lists: Whether to read the histograms too; without them a batch has no ``values``.
+
+    Yields:
+        For each batch of rows, one series per element in it.
 
     Raises:
         InputError: See `read_table`.
@@ -64,11 +64,13 @@ def iterate_table(
     with _opened(path) as file:
         name = _name(path)
         parquet = _parquet(name, file)
-        yield from (
-            read_csv(name, file, keep, lists=lists)
-            if parquet is None
-            else read_parquet(name, parquet, keep, lists=lists)
-        )
+        if parquet is not None and is_autodqm(parquet.schema_arrow):
+            yield from read_autodqm(name, parquet, keep).values()
+            return
+        for rows in read_csv(name, file, keep) if parquet is None else read_parquet(name, parquet, keep):
+            collector = Collector(name)
+            collector.add(rows)
+            yield from collector.series().values()
 
 
 def _name(path: Any) -> str:
