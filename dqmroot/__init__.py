@@ -11,23 +11,32 @@ from typing import TYPE_CHECKING, Any
 from dqmroot._version import __version__
 
 if TYPE_CHECKING:
+    from dqmroot.certification import Certification, certify
     from dqmroot.conditions import Conditions, detector_on, read_conditions
+    from dqmroot.detectors import Detector, detector, detector_names
     from dqmroot.distance import mean_of_largest
+    from dqmroot.evaluate import evaluate_scores
     from dqmroot.injection import Injected, inject
     from dqmroot.io.arrays import Arrays, MEInfo
     from dqmroot.io.formats import arrays, iterate, list_mes, read
+    from dqmroot.model import Model, load_models, save_models
     from dqmroot.prepare import Preparation, crop, include_flow, normalise, rebin
+    from dqmroot.publication import publish
     from dqmroot.runs import RunMask
     from dqmroot.selection import Selection, select
     from dqmroot.series import Axis, MonitorElement, concatenate
+    from dqmroot.threshold import WorkingPoint
 
 _HOMES = {
+    "dqmroot.certification": ("Certification", "certify"),
+    "dqmroot.detectors": ("Detector", "detector", "detector_names"),
+    "dqmroot.evaluate": ("evaluate_scores",),
+    "dqmroot.model": ("Model", "load_models", "save_models"),
+    "dqmroot.publication": ("publish",),
+    "dqmroot.threshold": ("WorkingPoint",),
     "dqmroot.conditions": ("Conditions", "detector_on", "read_conditions"),
     "dqmroot.distance": ("mean_of_largest",),
-    "dqmroot.injection": (
-        "inject",
-        "Injected",
-    ),
+    "dqmroot.injection": ("Injected", "inject"),
     "dqmroot.io.arrays": ("Arrays", "MEInfo"),
     "dqmroot.io.formats": ("arrays", "iterate", "list_mes", "read"),
     "dqmroot.prepare": ("Preparation", "crop", "include_flow", "normalise", "rebin"),
@@ -40,27 +49,38 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Arrays",
     "Axis",
+    "Certification",
     "Conditions",
+    "Detector",
     "Injected",
     "MEInfo",
+    "Model",
     "MonitorElement",
     "Preparation",
     "RunMask",
     "Selection",
+    "WorkingPoint",
     "__version__",
     "arrays",
+    "certify",
     "concatenate",
     "crop",
+    "detector",
+    "detector_names",
     "detector_on",
+    "evaluate_scores",
     "include_flow",
     "inject",
     "iterate",
     "list_mes",
+    "load_models",
     "mean_of_largest",
     "normalise",
+    "publish",
     "read",
     "read_conditions",
     "rebin",
+    "save_models",
     "select",
 ]
 

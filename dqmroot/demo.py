@@ -10,11 +10,21 @@ from typing import Any
 import numpy as np
 
 from dqmroot.certification import BAD, GOOD, Certification
+from dqmroot.detectors import detector
 from dqmroot.files import folder_name
-from dqmroot.pipeline import Report, certify_files, train_files
+from dqmroot.io.formats import arrays
+from dqmroot.model import Model, save_models
+from dqmroot.pipeline import Report, certify_files
 from dqmroot.plot import plot_score_trend, plot_worst, save_figure
+from dqmroot.prepare import Preparation
 
 __all__ = ["DATA", "draw_certification", "run_demo"]
+
+# How each kind of histogram is prepared and learnt: spectra with their flow bins, maps rebinned for the dense network.
+_RECIPES: dict[int, tuple[str, dict[str, Any]]] = {
+    1: ("include_flow normalise(integral)", {"epochs": 250, "seed": 1}),
+    2: ("rebin(2, 2) normalise(maximum)", {"epochs": 250, "seed": 1, "arch": [64], "learning_rate": 5e-4}),
+}
 
 DATA = Path(__file__).parent / "data"
 
@@ -32,7 +42,16 @@ def run_demo(out: Path, report: Report | None = None) -> list[str]:
     truth = json.loads((DATA / "demo.json").read_text(encoding="utf-8"))
     file = str(DATA / "demo.root")
     runs = truth["good_runs"]
-    train_files([file], ["**"], out / "model", select={"runs": runs}, parameters={"seed": 1}, report=report)
+    good = arrays(file, runs=runs)
+    models = []
+    for i, name in enumerate(good.names):
+        if report:
+            report("training", i, len(good.names), name)
+        me = good.series(name)
+        prepare, parameters = _RECIPES[len(me.axes)]
+        model = Model(prepare=Preparation(prepare), detector=detector("dense_autoencoder", **parameters))
+        models.append(model.train(me, "mean_sigma", 3))
+    save_models(models, out / "model")
     bad_run = truth["bad_run"]
     cert, _ = certify_files([file], out / "model", out, runs=[bad_run], report=report)
     pictures = draw_certification(cert, out / "pictures", report)
