@@ -183,7 +183,7 @@ def _me_items(result: MEResult, run: int, axis: Axis) -> Iterator[Item]:
         worst = result.worst[run]
         of_ls = f"of LS {worst.lumi}, the worst, score {worst.score:.4g}"
         counts = "Profile" not in result.storage
-        yield _map(ORIGINAL, f"{name}: {of_ls}", result.axes, worst.original, counts=counts)
+        yield _map(ORIGINAL, f"{name}: original {of_ls}", result.axes, worst.original, counts=counts)
         for key, array, what in ((RECONSTRUCTION, worst.reconstruction, "reconstruction"), (LOSS, worst.loss, "loss")):
             if array is not None:
                 yield _map(key, f"{name}: {what} {of_ls}", result.axes, array)

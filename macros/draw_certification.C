@@ -1,0 +1,81 @@
+// Draws the certification of one run: who was good when, and how many monitoring elements were bad.
+//
+//   root -l 'macros/draw_certification.C("DQM_V0001_R000297050__….root")'
+//   root -l -b -q 'macros/draw_certification.C("DQM_V0001_R000297050__….root", "certification.png")'
+
+#include "dqmroot.h"
+
+int draw_certification(const char* path, const char* picture = "") {
+  return dqmroot::guarded([&] {
+    const dqmroot::File file(path);
+    auto* map = file.get<TH2>("EventInfo/reportSummaryMap").release();
+    auto* bad = file.get("bad_mes_vs_ls").release();
+    if (!map || !bad) throw std::runtime_error(std::string(path) + ": not a certification");
+
+    const int rows = map->GetNbinsY();
+    auto* canvas = new TCanvas("certification", "certification", 1200, std::min(400 + 36 * rows, 3000));
+    auto* upper = new TPad("upper", "", 0, 0.3, 1, 1);
+    auto* lower = new TPad("lower", "", 0, 0, 1, 0.3);
+    for (auto* pad : {upper, lower}) {
+      pad->SetLeftMargin(0.27);
+      pad->SetRightMargin(0.02);
+      pad->Draw();
+    }
+    upper->SetTopMargin(0.14);
+    upper->SetBottomMargin(0.02);
+    lower->SetTopMargin(0.04);
+    lower->SetBottomMargin(0.33);
+
+    // Not judged, bad, good: pale, red, blue. The text says it too, so that no one depends on the colour.
+    upper->cd();
+    int colours[] = {dqmroot::pale(), dqmroot::red(), dqmroot::blue()};
+    gStyle->SetPalette(3, colours);
+    const double levels[] = {-1.5, -0.5, 0.5};
+    map->SetContour(3, levels);
+    map->SetMinimum(-1.5);
+    map->SetMaximum(1.5);
+    map->GetXaxis()->SetLabelSize(0);
+    map->GetXaxis()->SetTitleSize(0);
+    map->GetYaxis()->SetLabelSize(std::min(0.06, 0.9 / rows));
+    map->GetYaxis()->SetTickLength(0);
+    map->Draw("col");
+    auto* legend = new TLegend(0.5, 0.865, 0.86, 0.925);
+    legend->SetNColumns(3);
+    legend->SetTextSize(0.05);
+    legend->SetMargin(0.2);
+    const char* words[] = {"not judged", "bad", "good"};
+    for (int i : {2, 1, 0}) {
+      auto* box = new TH1C(TString::Format("box%d", i), "", 1, 0, 1);
+      box->SetFillColor(colours[i]);
+      box->SetLineColor(colours[i]);
+      legend->AddEntry(box, words[i], "f");
+    }
+    legend->Draw();
+    dqmroot::label(TString::Format("Run %d", file.run).Data(), 0.06);
+    upper->RedrawAxis();
+
+    lower->cd();
+    bad->SetLineColor(dqmroot::red());
+    bad->SetFillColor(dqmroot::red());
+    bad->SetMinimum(0);
+    bad->SetMaximum(std::max(1.0, bad->GetMaximum()) * 1.15);
+    for (auto* axis : {bad->GetXaxis(), bad->GetYaxis()}) {
+      axis->SetLabelSize(0.11);
+      axis->SetTitleSize(0.12);
+    }
+    bad->GetYaxis()->SetNdivisions(504);
+    bad->GetYaxis()->SetTitleOffset(0.5);
+    bad->GetXaxis()->SetTitleOffset(1.15);
+    bad->GetXaxis()->SetTitle("Lumisection");
+    bad->GetYaxis()->SetTitle("Bad MEs");
+    bad->Draw("hist");
+    lower->RedrawAxis();
+    canvas->Update();
+    if (*picture) canvas->SaveAs(picture);
+
+    const auto* verdict = file.get("verdict_vs_ls").release();
+    int count[3] = {0, 0, 0};
+    for (int i = 1; i <= verdict->GetNbinsX(); ++i) ++count[static_cast<int>(verdict->GetBinContent(i)) + 1];
+    printf("run %d: %d good, %d bad, %d not judged lumisections\n", file.run, count[1], count[2], count[0]);
+  });
+}
