@@ -14,14 +14,33 @@ if TYPE_CHECKING:
     from dqmroot.certification import Certification, certify
     from dqmroot.conditions import Conditions, detector_on, read_conditions
     from dqmroot.detectors import Detector, detector, detector_names
-    from dqmroot.distance import mean_of_largest
+    from dqmroot.distance import ks_distance, loss_map, mean_of_largest, moments, pulls, shape_chi2, time_product
     from dqmroot.evaluate import evaluate_scores
     from dqmroot.injection import Injected, inject
     from dqmroot.io.arrays import Arrays, MEInfo
     from dqmroot.io.formats import arrays, iterate, list_mes, read
+    from dqmroot.io.ragged import map_series
     from dqmroot.model import Model, load_models, save_models
-    from dqmroot.prepare import Preparation, crop, include_flow, normalise, rebin
+    from dqmroot.prepare import (
+        Preparation,
+        add_lumisections,
+        crop,
+        drop_empty,
+        follow,
+        include_flow,
+        mask_bins,
+        merge_occupancy,
+        normalise,
+        rebin,
+        rebin_edges,
+        relative,
+        running,
+        smooth,
+        stabilise,
+        standardise,
+    )
     from dqmroot.publication import publish
+    from dqmroot.resampling import resample
     from dqmroot.runs import RunMask
     from dqmroot.selection import Selection, select
     from dqmroot.series import Axis, MonitorElement, concatenate
@@ -29,20 +48,47 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "dqmroot.certification": ("Certification", "certify"),
-    "dqmroot.detectors": ("Detector", "detector", "detector_names"),
-    "dqmroot.evaluate": ("evaluate_scores",),
-    "dqmroot.model": ("Model", "load_models", "save_models"),
-    "dqmroot.publication": ("publish",),
-    "dqmroot.threshold": ("WorkingPoint",),
     "dqmroot.conditions": ("Conditions", "detector_on", "read_conditions"),
-    "dqmroot.distance": ("mean_of_largest",),
+    "dqmroot.detectors": ("Detector", "detector", "detector_names"),
+    "dqmroot.distance": (
+        "ks_distance",
+        "loss_map",
+        "mean_of_largest",
+        "moments",
+        "pulls",
+        "shape_chi2",
+        "time_product",
+    ),
+    "dqmroot.evaluate": ("evaluate_scores",),
     "dqmroot.injection": ("Injected", "inject"),
     "dqmroot.io.arrays": ("Arrays", "MEInfo"),
     "dqmroot.io.formats": ("arrays", "iterate", "list_mes", "read"),
-    "dqmroot.prepare": ("Preparation", "crop", "include_flow", "normalise", "rebin"),
+    "dqmroot.io.ragged": ("map_series",),
+    "dqmroot.model": ("Model", "load_models", "save_models"),
+    "dqmroot.prepare": (
+        "Preparation",
+        "add_lumisections",
+        "crop",
+        "drop_empty",
+        "follow",
+        "include_flow",
+        "mask_bins",
+        "merge_occupancy",
+        "normalise",
+        "rebin",
+        "rebin_edges",
+        "relative",
+        "running",
+        "smooth",
+        "stabilise",
+        "standardise",
+    ),
+    "dqmroot.publication": ("publish",),
+    "dqmroot.resampling": ("resample",),
     "dqmroot.runs": ("RunMask",),
     "dqmroot.selection": ("Selection", "select"),
     "dqmroot.series": ("Axis", "MonitorElement", "concatenate"),
+    "dqmroot.threshold": ("WorkingPoint",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -61,6 +107,7 @@ __all__ = [
     "Selection",
     "WorkingPoint",
     "__version__",
+    "add_lumisections",
     "arrays",
     "certify",
     "concatenate",
@@ -68,20 +115,38 @@ __all__ = [
     "detector",
     "detector_names",
     "detector_on",
+    "drop_empty",
     "evaluate_scores",
+    "follow",
     "include_flow",
     "inject",
     "iterate",
+    "ks_distance",
     "list_mes",
     "load_models",
+    "loss_map",
+    "map_series",
+    "mask_bins",
     "mean_of_largest",
+    "merge_occupancy",
+    "moments",
     "normalise",
     "publish",
+    "pulls",
     "read",
     "read_conditions",
     "rebin",
+    "rebin_edges",
+    "relative",
+    "resample",
+    "running",
     "save_models",
     "select",
+    "shape_chi2",
+    "smooth",
+    "stabilise",
+    "standardise",
+    "time_product",
 ]
 
 

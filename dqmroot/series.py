@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import hist
     import pandas as pd
 
-__all__ = ["Axis", "MonitorElement", "concatenate"]
+__all__ = ["Axis", "MonitorElement", "concatenate", "windows"]
 
 Array = NDArray[Any]
 
@@ -346,3 +346,31 @@ def concatenate(parts: Sequence[MonitorElement]) -> MonitorElement:
     shared = set.intersection(*(set(part.conditions) for part in parts))
     changes["conditions"] = {key: np.concatenate([part.conditions[key] for part in parts]) for key in sorted(shared)}
     return first.replace(**changes)
+
+
+def windows(me: MonitorElement, n: int, gap: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Find for each lumisection the up to ``n`` consecutive ones of its run that end with it.
+
+    Args:
+        me: The series, in any order.
+        n: Length of the window.
+        gap: How many lumisections may be missing between two of the window.
+
+    Returns:
+        ``(n_ls,)`` each: the order by run and lumisection; by place in that order where the window begins; and its length.
+
+    Raises:
+        UsageError: A lumisection is there twice.
+    """
+    keys = me.keys
+    order = np.argsort(keys, kind="stable").astype(np.int64)
+    step = np.diff(keys[order])
+    if (step == 0).any():
+        i = order[int(np.argmax(step == 0))]
+        raise UsageError(f"{me.name}: run {me.run[i]}, lumisection {me.lumi[i]} is there more than once")
+    place = np.arange(len(order))
+    # A change of run is a step of 2**32 at least.
+    fresh = np.concatenate([[True], step > gap + 1]) if len(order) else np.zeros(0, bool)
+    first = np.maximum.accumulate(np.where(fresh, place, 0)) if len(order) else place
+    begin = np.maximum(first, place - n + 1)
+    return order, begin.astype(np.int64), (place - begin + 1).astype(np.int64)

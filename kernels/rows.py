@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Rows", "over_rows", "rows", "set_threads", "threads"]
+__all__ = ["Rows", "copy", "over_rows", "rows", "set_threads", "threads"]
 
 Array = NDArray[Any]
 
@@ -113,6 +113,17 @@ def over_rows(loop: Callable[..., object], n: int, work: int, *arguments: object
     finally:
         for part in rest:
             part.result()
+
+
+def copy(array: Array) -> Array:
+    """Return a contiguous copy of ``array``, made by all threads."""
+    out = np.empty(array.shape, array.dtype)
+
+    def part(first: int, last: int) -> None:
+        out[first:last] = array[first:last]
+
+    over_rows(part, len(array), array.nbytes)
+    return out
 
 
 def _pool(size: int) -> ThreadPoolExecutor:

@@ -10,7 +10,17 @@ from numpy.typing import DTypeLike, NDArray
 from dqmroot.kernels.jit import fast_kernel
 from dqmroot.kernels.rows import over_rows, rows
 
-__all__ = ["MODES", "Region", "divisor_of", "divisors", "linear", "multiply_line", "normalise", "scale_rows"]
+__all__ = [
+    "MODES",
+    "Region",
+    "divisor_of",
+    "divisors",
+    "linear",
+    "multiply_line",
+    "normalise",
+    "row_sums",
+    "scale_rows",
+]
 
 Array = NDArray[Any]
 Region = tuple[tuple[int, int], ...]
@@ -56,6 +66,14 @@ def divisors(values: Array, mode: str) -> tuple[Array, Array]:
     negative = np.empty(shape[0], np.int64)
     over_rows(_divisors, shape[0], flat.nbytes, flat, *strides, *shape[1:], MODES[mode], divisor, negative)
     return divisor, negative
+
+
+def row_sums(values: Array) -> Array:
+    """``(n,)`` float64 sums of the rows of ``values``, ``(n, [z,] [y,] x)``."""
+    flat, strides, shape = rows(values)
+    out = np.empty(shape[0])
+    over_rows(_row_sums, shape[0], flat.nbytes, flat, *strides, *shape[1:], out)
+    return out
 
 
 def scale_rows(values: Array, divisor: Array, dtype: DTypeLike | None = None) -> Array:
@@ -115,6 +133,17 @@ def divisor_of(flat, begin, sz, sy, z0, z1, y0, y1, x0, x1, mode):  # type: igno
         # The sum carries a NaN of any bin; the maximum would skip it.
         by = np.nan if np.isnan(total) else top
     return (by if by > 0.0 and by < np.inf else np.nan), below
+
+
+@fast_kernel
+def _row_sums(first, last, flat, sn, sz, sy, nz, ny, nx, out):  # type: ignore[no-untyped-def]
+    for i in range(first, last):
+        total = 0.0
+        for z in range(nz):
+            for y in range(ny):
+                begin = i * sn + z * sz + y * sy
+                total += _sum(flat[begin : begin + nx])
+        out[i] = total
 
 
 @fast_kernel

@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dqmroot.errors import UsageError
 from dqmroot.kernels import smooth as smooth_kernel
 from dqmroot.kernels.windows import window_sums
 from dqmroot.prepare.bins import need_axes, storage_of
 from dqmroot.prepare.step import Array, Step
-from dqmroot.series import MonitorElement
+from dqmroot.series import MonitorElement, windows
 
-__all__ = ["Running", "Smooth", "add_lumisections", "running", "smooth", "windows"]
+__all__ = ["Running", "Smooth", "add_lumisections", "running", "smooth"]
 
 _SUMS = ("contents", "bin_entries", "sumw2", "bin_sumw2")
 
@@ -139,34 +138,6 @@ class Running(Step):
         if self.mean and not me.is_profile and me.sumw2 is None:
             changes["sumw2"] = window_sums(me.contents, order, begin, factor**2, np.float64)
         return me.replace(**changes)
-
-
-def windows(me: MonitorElement, n: int, gap: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Find for each lumisection the up to ``n`` consecutive ones of its run that end with it.
-
-    Args:
-        me: The series, in any order.
-        n: Length of the window.
-        gap: How many lumisections may be missing between two of the window.
-
-    Returns:
-        ``(n_ls,)`` each: the order by run and lumisection; by place in that order where the window begins; and its length.
-
-    Raises:
-        UsageError: A lumisection is there twice.
-    """
-    keys = me.keys
-    order = np.argsort(keys, kind="stable").astype(np.int64)
-    step = np.diff(keys[order])
-    if (step == 0).any():
-        i = order[int(np.argmax(step == 0))]
-        raise UsageError(f"{me.name}: run {me.run[i]}, lumisection {me.lumi[i]} is there more than once")
-    place = np.arange(len(order))
-    # A change of run is a step of 2**32 at least.
-    fresh = np.concatenate([[True], step > gap + 1]) if len(order) else np.zeros(0, bool)
-    first = np.maximum.accumulate(np.where(fresh, place, 0)) if len(order) else place
-    begin = np.maximum(first, place - n + 1)
-    return order, begin.astype(np.int64), (place - begin + 1).astype(np.int64)
 
 
 def add_lumisections(me: MonitorElement, n: int, *, gap: int = 0, keep_rest: bool = True) -> MonitorElement:
