@@ -21,7 +21,7 @@ int compare_runs(const char* first, const char* second, const char* element = ""
     auto* right = new TPad("right", "", 0.68, 0, 1, 1);
     right->SetLeftMargin(0.02);
     right->SetRightMargin(0.05);
-    left->SetRightMargin(0.01);
+    left->SetRightMargin(0.02);
     left->Draw();
     right->Draw();
 
@@ -85,7 +85,7 @@ int compare_runs(const char* first, const char* second, const char* element = ""
     side->GetYaxis()->SetLabelSize(0);
     side->GetXaxis()->SetNdivisions(505);
     for (int i : {0, 1}) {
-      spread[i]->SetFillColorAlpha(colours[i], i ? 0.35 : 0.6);
+      spread[i]->SetFillColorAlpha(colours[i], 0.6);
       spread[i]->SetLineColor(colours[i]);
       spread[i]->SetBarWidth(1);
       spread[i]->Draw("hbar same");

@@ -5,6 +5,8 @@
 
 #include "dqmroot.h"
 
+#include <cstring>
+
 int draw_certification(const char* path, const char* picture = "") {
   return dqmroot::guarded([&] {
     const dqmroot::File file(path);
@@ -12,19 +14,29 @@ int draw_certification(const char* path, const char* picture = "") {
     auto* bad = file.get("bad_mes_vs_ls").release();
     if (!map || !bad) throw std::runtime_error(std::string(path) + ": not a certification");
 
-    const int rows = map->GetNbinsY();
-    auto* canvas = new TCanvas("certification", "certification", 1200, std::min(400 + 36 * rows, 3000));
-    auto* upper = new TPad("upper", "", 0, 0.3, 1, 1);
-    auto* lower = new TPad("lower", "", 0, 0, 1, 0.3);
+    // Sizes in pixels: the picture grows with the number of rows, its letters do not.
+    const int rows = map->GetNbinsY(), width = 1200, below = 190;
+    const int above = std::min(std::max(240, 70 + 26 * rows), 3000), height = above + below;
+    size_t longest = 0;
+    for (int row = 1; row <= rows; ++row) longest = std::max(longest, strlen(map->GetYaxis()->GetBinLabel(row)));
+    auto* canvas = new TCanvas("certification", "certification", width, height);
+    auto* upper = new TPad("upper", "", 0, double(below) / height, 1, 1);
+    auto* lower = new TPad("lower", "", 0, 0, 1, double(below) / height);
     for (auto* pad : {upper, lower}) {
-      pad->SetLeftMargin(0.27);
-      pad->SetRightMargin(0.02);
+      pad->SetLeftMargin(std::min(0.5, (9. * longest + 30) / width));
+      pad->SetRightMargin(0.03);
       pad->Draw();
     }
-    upper->SetTopMargin(0.14);
-    upper->SetBottomMargin(0.02);
-    lower->SetTopMargin(0.04);
-    lower->SetBottomMargin(0.33);
+    upper->SetTopMargin(50. / above);
+    upper->SetBottomMargin(8. / above);
+    lower->SetTopMargin(8. / below);
+    lower->SetBottomMargin(65. / below);
+    for (auto* axis : {map->GetYaxis(), bad->GetXaxis(), bad->GetYaxis()}) {
+      axis->SetLabelFont(43);
+      axis->SetTitleFont(43);
+      axis->SetLabelSize(18);
+      axis->SetTitleSize(22);
+    }
 
     // Not judged, bad, good: pale, red, blue. The text says it too, so that no one depends on the colour.
     upper->cd();
@@ -36,12 +48,12 @@ int draw_certification(const char* path, const char* picture = "") {
     map->SetMaximum(1.5);
     map->GetXaxis()->SetLabelSize(0);
     map->GetXaxis()->SetTitleSize(0);
-    map->GetYaxis()->SetLabelSize(std::min(0.06, 0.9 / rows));
     map->GetYaxis()->SetTickLength(0);
     map->Draw("col");
-    auto* legend = new TLegend(0.5, 0.865, 0.86, 0.925);
+    auto* legend = new TLegend(0.55, 1 - 44. / above, 0.85, 1 - 8. / above);
     legend->SetNColumns(3);
-    legend->SetTextSize(0.05);
+    legend->SetTextFont(43);
+    legend->SetTextSize(20);
     legend->SetMargin(0.2);
     const char* words[] = {"not judged", "bad", "good"};
     for (int i : {2, 1, 0}) {
@@ -51,7 +63,7 @@ int draw_certification(const char* path, const char* picture = "") {
       legend->AddEntry(box, words[i], "f");
     }
     legend->Draw();
-    dqmroot::label(TString::Format("Run %d", file.run).Data(), 0.06);
+    dqmroot::label(TString::Format("Run %d", file.run).Data(), 28. / std::min(above, width));
     upper->RedrawAxis();
 
     lower->cd();
@@ -59,13 +71,9 @@ int draw_certification(const char* path, const char* picture = "") {
     bad->SetFillColor(dqmroot::red());
     bad->SetMinimum(0);
     bad->SetMaximum(std::max(1.0, bad->GetMaximum()) * 1.15);
-    for (auto* axis : {bad->GetXaxis(), bad->GetYaxis()}) {
-      axis->SetLabelSize(0.11);
-      axis->SetTitleSize(0.12);
-    }
     bad->GetYaxis()->SetNdivisions(504);
-    bad->GetYaxis()->SetTitleOffset(0.5);
-    bad->GetXaxis()->SetTitleOffset(1.15);
+    bad->GetYaxis()->SetTitleOffset(1.1);
+    bad->GetXaxis()->SetTitleOffset(1.1);
     bad->GetXaxis()->SetTitle("Lumisection");
     bad->GetYaxis()->SetTitle("Bad MEs");
     bad->Draw("hist");
