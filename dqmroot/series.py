@@ -221,12 +221,13 @@ class MonitorElement:
     def variances(self, *, flow: bool = False) -> Array:
         """Squared error of each value, in the shape of `values`.
 
-        Σw² where stored, else the content itself (Poisson). For profiles the squared error of the mean,
+        Σw² where stored, else the size of the content itself (Poisson). For profiles the squared error of the mean,
         (Σwy²/Σw - mean²) / n_eff with n_eff = (Σw)²/Σw², as ROOT's ``TProfile::GetBinError`` has it in its default mode.
         """
         if self.bin_entries is None:
-            source = self.contents if self.sumw2 is None else self.sumw2
-            return np.asarray(self.view(source, flow=flow), np.float64)
+            if self.sumw2 is None:
+                return np.abs(np.asarray(self.view(self.contents, flow=flow), np.float64))
+            return np.asarray(self.view(self.sumw2, flow=flow), np.float64)
         weight = self.view(self.bin_entries, flow=flow)
         mean = self.values(flow=flow)
         square = self.view(np.zeros_like(self.contents) if self.sumw2 is None else self.sumw2, flow=flow)

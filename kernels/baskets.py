@@ -106,7 +106,7 @@ def _labels(data: Any, at: int, stop: int, fingerprint: Any) -> Any:
 def _axis(data: Any, at: Any, stop: Any, found: Any) -> Any:
     """Read one axis into the fingerprints; returns cells along it (bins and two flow bins), or -1."""
     end = _end(data, at, stop)
-    if end < 0:
+    if end < 0 or not 9 <= be16(data, at + 4) <= 10:
         return -1
     at = _end(data, at + 6, end)  # TNamed
     at = _end(data, at, end)  # TAttAxis
@@ -134,6 +134,8 @@ def _axis(data: Any, at: Any, stop: Any, found: Any) -> Any:
 @kernel
 def _histogram(data: Any, at: Any, stop: Any, found: Any, entries: Any, row: Any, where: Any) -> Any:
     """Read the TH1 part between ``at`` and ``stop``; returns the number of cells, or a negative `status`."""
+    if not 6 <= be16(data, at + 4) <= 8:
+        return -LAYOUT
     at += 6
     for _ in range(4):  # TNamed, TAttLine, TAttFill, TAttMarker
         at = _end(data, at, stop)

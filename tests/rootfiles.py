@@ -128,6 +128,8 @@ struct NanoWriter {
   void close() { file.Write(); file.Close(); }
 };
 
+void nanoAddBin(TH2Poly* h, double x1, double y1, double x2, double y2) { h->AddBin(x1, y1, x2, y2); }
+
 // What ROOT itself says of every bin, flow bins included: contents, errors, for profiles the entries of the bin too.
 std::vector<double> nanoContents(TH1* h) {
   std::vector<double> out(h->GetNcells());

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from dqmroot.errors import InputError
 from dqmroot.io.arrays import MEInfo, Rows
 from dqmroot.io.decode import Places, decode_entries, look, refuse
-from dqmroot.io.layout import STORAGES, LayoutError, Storage, describe
+from dqmroot.io.layout import STORAGES, Description, LayoutError, Storage, describe
 from dqmroot.io.nanodqmio import NanoFile
 from dqmroot.io.plan import Asked
+from dqmroot.io.surepath import Plain, read_surely
 from dqmroot.kernels import baskets as kernels
 
 __all__ = ["Form", "Forms", "histograms"]
@@ -42,12 +43,12 @@ class Forms:
 
     Args:
         table: The monitoring elements; lumisections are counted at the end.
-        first: The form first met of each (tree, name).
+        of: The forms of each (tree, name), in the order met.
         by_print: Forms by (tree, name, fingerprint of bins, of labels).
     """
 
     table: list[MEInfo] = field(default_factory=list)
-    first: dict[tuple[str, int], Form] = field(default_factory=dict)
+    of: dict[tuple[str, int], list[Form]] = field(default_factory=dict)
     by_print: dict[tuple[str, int, int, int], Form] = field(default_factory=dict)
 
     def learn(self, file: NanoFile, tree: str, names: list[str], asked: Asked) -> None:
@@ -61,20 +62,29 @@ class Forms:
         header = file.trees[tree].header
         for at, found, raw in look(file, tree, asked.entry):
             number = int(asked.name[at])
-            if found[kernels.STATUS] != kernels.OK:
-                raise refuse(file.path, tree, int(asked.entry[at]), int(found[kernels.STATUS]))
             key = (tree, number, int(found[kernels.BINS]), int(found[kernels.LABELS]))
-            if key in self.by_print:
+            if found[kernels.STATUS] == kernels.OK and key in self.by_print:
+                continue
+            if found[kernels.STATUS] != kernels.OK:
+                plain = plainly(file, tree, int(asked.entry[at]), raw, int(found[kernels.STATUS]))
+                self.add(tree, number, names[number], plain.said, plain.sizes)
                 continue
             try:
                 said = describe(raw, storage, header=header)
             except LayoutError as error:
                 raise InputError(file.path, f"cannot be read: {error}", tree, int(asked.entry[at])) from error
             sizes = [int(found[column]) for column in (kernels.N, kernels.N_SUMW2, kernels.N_BIN_SUMW2)]
-            form = Form(len(self.table), sizes[0], sizes[1] > 0, sizes[2] > 0)
-            self.table.append(MEInfo(names[number], storage.name, said.axes, said.title))
-            self.by_print[key] = form
-            self.first.setdefault((tree, number), form)
+            self.by_print[key] = self.add(tree, number, names[number], said, (sizes[0], sizes[1] > 0, sizes[2] > 0))
+
+    def add(self, tree: str, number: int, name: str, said: Description, sizes: tuple[int, bool, bool]) -> Form:
+        """Return the form with these axes, a new one where there is none yet."""
+        known = self.of.setdefault((tree, number), [])
+        form = next((form for form in known if self.table[form.me].axes == said.axes), None)
+        if form is None:
+            form = Form(len(self.table), *sizes)
+            self.table.append(MEInfo(name, tree[:-1], said.axes, said.title))
+            known.append(form)
+        return form
 
 
 def histograms(
@@ -99,34 +109,79 @@ def histograms(
     _first_forms(files, tree, names, asked, forms)
     key = (asked.run.astype(np.uint64) << np.uint64(32)) | asked.lumi
     asked = asked[np.lexsort((key, asked.name))]
-    known = [forms.first.get((tree, i)) for i in range(len(names))]
-    sizes = np.array([(f.n, f.sumw2, f.bin_sumw2) if f else (0, 0, 0) for f in known], np.int64).reshape(-1, 3)[
-        asked.name
-    ]
+    known = [forms.of.get((tree, i)) for i in range(len(names))]
+    sizes = np.array([(f[0].n, f[0].sumw2, f[0].bin_sumw2) if f else (0, 0, 0) for f in known], np.int64).reshape(
+        -1, 3
+    )[asked.name]
     places = _places(STORAGES[tree], sizes)
     _decode(files, tree, asked, places, threads)
+    plain = _read_plainly(files, tree, asked, places)
     other = places.found[:, kernels.STATUS] == kernels.OTHER_SIZE
-    if other.any():
+    if other.any() or plain:
         # Now the sizes are known: once more, with the right places.
-        columns = [kernels.N, kernels.N_SUMW2, kernels.N_BIN_SUMW2]
-        told = places.found[:, columns]
-        sizes[other] = np.maximum(np.where([True, False, False], 0, sizes[other]), told[other] > 0)
+        told = places.found[:, [kernels.N, kernels.N_SUMW2, kernels.N_BIN_SUMW2]]
         sizes[other, 0] = told[other, 0]
+        sizes[other, 1:] |= told[other, 1:] > 0
+        for row, one in plain.items():
+            sizes[row] = one.sizes
         places = _places(STORAGES[tree], sizes)
         _decode(files, tree, asked, places, threads)
-    bad = np.flatnonzero(places.found[:, kernels.STATUS])
-    if len(bad):
-        at = int(bad[0])
-        path = files[int(asked.file[at])].path
-        raise refuse(path, tree, int(asked.entry[at]), int(places.found[at, kernels.STATUS]))
+        bad = [row for row in np.flatnonzero(places.found[:, kernels.STATUS]).tolist() if row not in plain]
+        if bad:
+            raise refuse(
+                files[int(asked.file[bad[0]])].path, tree, int(asked.entry[bad[0]]), int(places.found[bad[0], 0])
+            )
     me = _forms_of(files, tree, names, asked, forms, places)
+    for row, one in plain.items():
+        me[row] = forms.add(tree, int(asked.name[row]), names[asked.name[row]], one.said, one.sizes).me
+        _put(places, row, one)
     return _rows(asked, places, sizes, me), asked
+
+
+def plainly(file: NanoFile, tree: str, entry: int, raw: bytes, status: int) -> Plain:
+    """Read an entry that the kernels refused in the slow way, where there is one.
+
+    Raises:
+        InputError: There is none, or it fails too.
+    """
+    if status not in {kernels.LAYOUT, kernels.COUNT, kernels.BUFFERED}:
+        raise refuse(file.path, tree, entry, status)
+    return read_surely(file, tree, entry, raw, STORAGES[tree], buffered=status == kernels.BUFFERED)
+
+
+def _read_plainly(files: dict[int, NanoFile], tree: str, asked: Asked, places: Places) -> dict[int, Plain]:
+    """Read every row that the kernels refused in the slow way."""
+    status = places.found[:, kernels.STATUS]
+    rows = np.flatnonzero((status != kernels.OK) & (status != kernels.OTHER_SIZE))
+    out: dict[int, Plain] = {}
+    for number in np.unique(asked.file[rows]):
+        mine = rows[asked.file[rows] == number]
+        mine = mine[np.argsort(asked.entry[mine], kind="stable")]
+        file = files[int(number)]
+        for at, _, raw in look(file, tree, asked.entry[mine]):
+            row = int(mine[at])
+            out[row] = plainly(file, tree, int(asked.entry[row]), raw, int(status[row]))
+    return out
+
+
+def _put(places: Places, row: int, one: Plain) -> None:
+    """Write a histogram that was read the slow way to its places."""
+    at, n, at_sumw2, at_bin_sumw2 = places.plan[row].tolist()
+    places.entries[row] = one.entries
+    places.contents[at : at + n] = one.contents
+    places.found[row, [kernels.N_SUMW2, kernels.N_BIN_SUMW2]] = one.sizes[1:]
+    if at_sumw2 >= 0:
+        places.sumw2[at_sumw2 : at_sumw2 + n] = one.sumw2
+    if one.bin_entries is not None:
+        places.bin_entries[at : at + n] = one.bin_entries
+    if one.bin_sumw2 is not None and at_bin_sumw2 >= 0:
+        places.bin_sumw2[at_bin_sumw2 : at_bin_sumw2 + n] = one.bin_sumw2
 
 
 def _first_forms(files: dict[int, NanoFile], tree: str, names: list[str], asked: Asked, forms: Forms) -> None:
     """Look at the first entry of each name that is new."""
     new, at = np.unique(asked.name, return_index=True)
-    at = at[[(tree, int(number)) not in forms.first for number in new]]
+    at = at[[(tree, int(number)) not in forms.of for number in new]]
     for number in np.unique(asked.file[at]):
         forms.learn(files[int(number)], tree, names, asked[at[asked.file[at] == number]])
 
@@ -177,12 +232,13 @@ def _forms_of(
     )
     begins = np.flatnonzero(change)
     keys = [(tree, int(asked.name[i]), int(bins[i]), int(labels[i])) for i in begins]
-    unknown = {key: i for key, i in zip(keys, begins, strict=True) if key not in forms.by_print}
+    good = places.found[:, kernels.STATUS] == kernels.OK
+    unknown = {key: i for key, i in zip(keys, begins, strict=True) if good[i] and key not in forms.by_print}
     at = np.array(sorted(unknown.values()), np.intp)
     for number in np.unique(asked.file[at]):
         forms.learn(files[int(number)], tree, names, asked[at[asked.file[at] == number]])
     for key, begin, end in zip(keys, begins, np.append(begins[1:], len(me)), strict=True):
-        me[begin:end] = forms.by_print[key].me
+        me[begin:end] = forms.by_print[key].me if good[begin] else -1
     return me
 
 

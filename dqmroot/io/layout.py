@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dqmroot.series import Axis
 
-__all__ = ["STORAGES", "Description", "LayoutError", "Storage", "describe"]
+__all__ = ["STORAGES", "Description", "LayoutError", "Parts", "Storage", "describe", "histogram_block"]
+
+
+Doubles = NDArray[np.float64]
 
 
 class LayoutError(ValueError):
@@ -110,7 +115,7 @@ class _Cursor:
             self.number("H")
         return unique
 
-    def doubles(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    def doubles(self) -> Doubles:
         n = self.number("i")
         return np.frombuffer(self.take(8 * n), ">f8").astype(np.float64)
 
@@ -136,6 +141,61 @@ def describe(entry: bytes, storage: Storage, *, header: bool) -> Description:
         cursor.block()
     cursor.number("i")  # fNcells
     return Description(title, tuple(_axis(cursor.block()) for _ in range(storage.dimensions)))
+
+
+@dataclass
+class Parts:
+    """Numbers of one histogram, flat, and the fills its buffer holds (count, then weight and coordinates of each)."""
+
+    entries: float
+    contents: np.ndarray[Any, Any]
+    sumw2: Doubles
+    buffer: Doubles
+    bin_entries: Doubles | None = None
+    bin_sumw2: Doubles | None = None
+
+
+def histogram_block(entry: bytes, storage: Storage, *, header: bool) -> Parts:
+    """Read the numbers of one entry in plain Python.
+
+    Raises:
+        LayoutError: The bytes are not a histogram of that class as ROOT writes it.
+    """
+    cursor = _Cursor(entry, 0, len(entry))
+    if header:
+        cursor.take(cursor.number("B") + 1)
+        cursor = cursor.block()
+    levels = [cursor]
+    for _ in range(storage.depth + 1):
+        levels.append(levels[-1].block())
+    th1 = levels[-1]
+    for _ in range(4):  # TNamed, TAttLine, TAttFill, TAttMarker
+        th1.block()
+    th1.number("i")
+    for _ in range(3):
+        th1.block()
+    th1.number("I")  # fBarOffset, fBarWidth
+    entries = th1.double()
+    th1.take(7 * 8)
+    th1.doubles()  # fContour
+    sumw2 = th1.doubles()
+    th1.text()
+    th1.block()
+    size, stored = th1.number("i"), th1.number("B")
+    buffer = np.frombuffer(th1.take(8 * size if stored else 0), ">f8").astype(np.float64)
+    # The cursor of the block around the one after which the contents stand is now at them.
+    around = levels[storage.content_block]
+    count = around.number("i")
+    contents = np.frombuffer(around.take(count * storage.dtype.itemsize), storage.dtype.newbyteorder(">")).astype(
+        storage.dtype
+    )
+    parts = Parts(entries, contents, sumw2, buffer)
+    if storage.profile:
+        outer = levels[0]
+        parts.bin_entries = outer.doubles()
+        outer.take(36)  # fErrorMode, fYmin, fYmax, fTsumwy, fTsumwy2
+        parts.bin_sumw2 = outer.doubles() if outer.at < outer.stop else None
+    return parts
 
 
 def _axis(cursor: _Cursor) -> Axis:

@@ -161,16 +161,17 @@ def _open(source: Source) -> NanoFile:
     end = _file_end(source)
     if end > source.size:
         raise InputError(source.path, f"truncated: {source.size} bytes of {end}")
-    with uproot.open(SeekableSource(source), use_threads=False) as top:
-        keys = top.classnames(recursive=False, cycle=False)
-        if keys.get("Indices") != "TTree":
-            raise InputError(source.path, "not a DQMIO file: it has no tree Indices")
-        indices = top["Indices"]
-        columns = {name: _column(source, indices, name, dtype) for name, dtype in _COLUMNS.items()}
-        known = set(_TABLE_15)
-        found = {name: top[name] for name, kind in keys.items() if name in known and kind == "TTree"}
-        trees = {name: _tree(source, tree) for name, tree in found.items() if tree.num_entries > 0}
-        uuid = top.file.uuid.hex
+    # Not closed: uproot's slow path reads from it later, and the only thing it holds open is the source.
+    top = uproot.open(SeekableSource(source), use_threads=False)
+    keys = top.classnames(recursive=False, cycle=False)
+    if keys.get("Indices") != "TTree":
+        raise InputError(source.path, "not a DQMIO file: it has no tree Indices")
+    indices = top["Indices"]
+    columns = {name: _column(source, indices, name, dtype) for name, dtype in _COLUMNS.items()}
+    known = set(_TABLE_15)
+    found = {name: top[name] for name, kind in keys.items() if name in known and kind == "TTree"}
+    trees = {name: _tree(source, tree) for name, tree in found.items() if tree.num_entries > 0}
+    uuid = top.file.uuid.hex
     blocks, lumis = _blocks(source.path, columns, trees, _tables(found))
     return NanoFile(source, uuid, trees, blocks, lumis)
 
@@ -225,6 +226,9 @@ def _baskets(source: Source, tree: Any, name: str) -> Baskets:
         first = np.zeros(1, np.int64)
     embedded: tuple[Payload, ...] = ()
     if first[-1] != entries:
+        if not hasattr(branch, "_cursor_baskets"):
+            # uproot forgets to hand this on from TBranch to TBranchObject.
+            branch._cursor_baskets = branch._bases[0]._cursor_baskets
         embedded = tuple(_embedded(basket) for basket in branch.embedded_baskets)
         first = np.append(first, first[-1] + np.cumsum([payload.n_entries for payload in embedded], dtype=np.int64))
     good = (

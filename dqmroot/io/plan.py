@@ -15,7 +15,7 @@ from dqmroot.io.nanodqmio import NanoFile, open_file
 from dqmroot.io.source import Files, expand
 from dqmroot.selection import Selection
 
-__all__ = ["Asked", "Query", "Scope", "ask", "opened"]
+__all__ = ["Asked", "Query", "Scope", "ask", "by_name", "opened"]
 
 Scope = Literal["lumi", "run", "all"]
 """Rows of lumisections, rows of whole runs (LS 0), or both."""
@@ -51,7 +51,9 @@ class Query:
 
     def absent(self) -> list[str]:
         """The names and patterns that no file had anything for."""
-        return [str(getattr(p, "pattern", p)) for i, p in enumerate(self.all_patterns) if i not in self.used]
+        return [
+            str(getattr(p, "pattern", p)) for i, p in enumerate(self.all_patterns) if i not in self.used and p != "**"
+        ]
 
     def check(self, where: str = "") -> None:
         """Raise `UnknownNameError` where something asked for is in no file.
@@ -141,6 +143,18 @@ class Asked:
         """Put the entries of several files together."""
         fields = ("file", "entry", "name", "run", "lumi")
         return cls(*(np.concatenate([getattr(part, what) for part in parts]) for what in fields))
+
+
+def by_name(asked: Iterable[dict[str, Asked]], numbers: dict[str, int]) -> list[str]:
+    """Renumber the names in the order of the alphabet, in place; returns them."""
+    names = list(numbers)
+    order = sorted(range(len(names)), key=names.__getitem__)
+    rank = np.empty(len(names), np.int64)
+    rank[order] = np.arange(len(names))
+    for part in asked:
+        for one in part.values():
+            one.name = rank[one.name]
+    return [names[i] for i in order]
 
 
 def ask(file: NanoFile, number: int, query: Query, numbers: dict[str, int]) -> dict[str, Asked]:

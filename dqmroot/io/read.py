@@ -18,13 +18,25 @@ from dqmroot.io.layout import STORAGES
 from dqmroot.io.merge import merge, take
 from dqmroot.io.names import Patterns
 from dqmroot.io.nanodqmio import SCALARS, NanoFile
-from dqmroot.io.plan import Asked, Query, Scope, ask, opened
+from dqmroot.io.plan import Asked, Query, Scope, ask, by_name, opened
+from dqmroot.io.polygons import polygons
 from dqmroot.io.scalars import DTYPES, scalars
 from dqmroot.io.source import Files
 from dqmroot.selection import Mask, Ranges, Selection
 from dqmroot.series import MonitorElement
 
-__all__ = ["arrays", "iterate", "list_mes", "read"]
+__all__ = [
+    "arrays",
+    "iterate",
+    "iterate_query",
+    "list_mes",
+    "read",
+    "read_one",
+    "read_query",
+    "tell_absent",
+    "tidy",
+    "with_counts",
+]
 
 Missing = Literal["raise", "warn"]
 
@@ -59,14 +71,17 @@ def list_mes(files: Files, pattern: Patterns = None, *, errors: list[InputError]
                 lumis.setdefault((tree, int(asked.name[piece[0]])), []).append(np.unique(key[piece]))
             if tree in SCALARS:
                 texts.update({(tree, int(i)): MEInfo(known[int(i)], SCALARS[tree], ()) for i in np.unique(asked.name)})
-            elif tree in STORAGES:
+            else:
                 _, first = np.unique(asked.name, return_index=True)
-                forms.learn(file, tree, known, asked[first])
+                if tree in STORAGES:
+                    forms.learn(file, tree, known, asked[first])
+                else:
+                    polygons({0: file}, tree, known, asked[first], forms)
     query.check()
-    found = [(forms.table[form.me], (tree, name)) for (tree, name, _, _), form in forms.by_print.items()]
+    found = [(forms.table[form.me], key) for key, known in forms.of.items() for form in known]
     found += [(info, key) for key, info in texts.items()]
     return sorted(
-        (_counted(info, np.unique(np.concatenate(lumis[key]))) for info, key in found),
+        (with_counts(info, np.unique(np.concatenate(lumis[key]))) for info, key in found),
         key=lambda i: (i.name, i.storage),
     )
 
@@ -111,12 +126,24 @@ def read(
     """
     selection = Selection.of(golden=golden, dcs=dcs, runs=runs, lumis=lumis, min_entries_per_bin=min_entries_per_bin)
     query = Query((me,), selection, scope)
-    made = _read_all(list(opened(files, errors)), query, threads, errors)
+    return read_one(files, me, query, threads, errors)
+
+
+def read_one(
+    files: Files, me: str, query: Query, threads: int | None, errors: list[InputError] | None
+) -> MonitorElement:
+    """Read one monitoring element; see `read`."""
+    made = read_query(files, query, threads, errors)
     query.check()
     if me not in made.names:
-        level = "" if scope == "all" else f" at {'LS' if scope == 'lumi' else 'run'} level"
+        level = "" if query.scope == "all" else f" at {'LS' if query.scope == 'lumi' else 'run'} level"
         raise EmptySelectionError(f"{me}: no lumisection left after selection{level}")
     return made.series(me)
+
+
+def read_query(files: Files, query: Query, threads: int | None, errors: list[InputError] | None) -> Arrays:
+    """Read what is asked for; what is absent is left to `Query.check`."""
+    return _read_all(list(opened(files, errors)), query, threads, errors)
 
 
 def arrays(
@@ -158,8 +185,8 @@ def arrays(
     """
     selection = Selection.of(golden=golden, dcs=dcs, runs=runs, lumis=lumis, min_entries_per_bin=min_entries_per_bin)
     query = Query(patterns, selection, scope)
-    made = _read_all(list(opened(files, errors)), query, threads, errors)
-    _tell_absent(query, missing)
+    made = read_query(files, query, threads, errors)
+    tell_absent(query, missing)
     return made
 
 
@@ -206,21 +233,29 @@ def iterate(
         raise UsageError(f"step_bytes must be positive; got {step_bytes!r}")
     selection = Selection.of(golden=golden, dcs=dcs, runs=runs, lumis=lumis, min_entries_per_bin=min_entries_per_bin)
     query = Query(patterns, selection, scope)
+    yield from iterate_query(files, query, threads, errors, step_bytes)
+    tell_absent(query, missing)
+
+
+def iterate_query(
+    files: Files, query: Query, threads: int | None, errors: list[InputError] | None, step_bytes: int
+) -> Iterator[Arrays]:
+    """Read what is asked for piece by piece; see `iterate`. What is absent is left to `Query.check`."""
     for file in opened(files, errors):
         try:
             numbers: dict[str, int] = {}
             asked = ask(file, 0, query, numbers)
-            forms = Forms()
+            names, forms = by_name([asked], numbers), Forms()
             for piece in _pieces(file, asked, step_bytes):
-                yield _assemble({0: file}, piece, list(numbers), forms, query, threads)
+                yield _assemble({0: file}, piece, names, forms, query, threads)
         except InputError as error:
             if errors is None:
                 raise
             errors.append(error)
-    _tell_absent(query, missing)
 
 
-def _tell_absent(query: Query, missing: Missing) -> None:
+def tell_absent(query: Query, missing: Missing) -> None:
+    """Raise or warn where something asked for is in no file."""
     if missing == "raise":
         query.check()
     elif absent := query.absent():
@@ -257,7 +292,8 @@ def _read_all(files: list[NanoFile], query: Query, threads: int | None, errors: 
                     parts[number] = ask(file, number, query, numbers)
             trees = dict.fromkeys(tree for part in parts.values() for tree in part)
             whole = {tree: Asked.join([part[tree] for part in parts.values() if tree in part]) for tree in trees}
-            return _assemble(by_number, whole, list(numbers), Forms(), query, threads)
+            names = by_name([whole], numbers)
+            return _assemble(by_number, whole, names, Forms(), query, threads)
         except InputError as error:
             failed = [number for number, file in by_number.items() if file.path == error.path]
             if errors is None or not failed or len(by_number) == 1:
@@ -283,18 +319,19 @@ def _assemble(
     for tree, part in asked.items():
         if tree in SCALARS:
             made, kept = _scalar_rows(files, tree, names, part, forms)
-            storage = SCALARS[tree]
-        else:
+        elif tree in STORAGES:
             made, kept = histograms(files, tree, names, part, forms, threads or default_threads())
-            storage = STORAGES[tree].name
+        else:
+            made, kept = polygons(files, tree, names, part, forms)
         made = merge(made, kept.name, forms.table)
         if query.selection.min_entries_per_bin is not None and tree not in SCALARS:
             bins = np.array([np.prod(info.bins, dtype=np.int64) for info in forms.table])
             enough = query.selection.enough(made.entries, bins[made.me])
             made = made if enough.all() else take(made, enough)
         if len(made):
-            rows[storage] = made
-    return _tidy(forms.table, rows)
+            # The trees are named for what they hold, in the plural.
+            rows[tree[:-1]] = made
+    return tidy(forms.table, rows)
 
 
 def _scalar_rows(
@@ -315,7 +352,7 @@ def _scalar_rows(
     return Rows(me, asked.run, asked.lumi, np.ones(len(asked)), offsets, contents), asked
 
 
-def _tidy(table: list[MEInfo], rows: dict[str, Rows]) -> Arrays:
+def tidy(table: list[MEInfo], rows: dict[str, Rows]) -> Arrays:
     """Sort the table by name, count lumisections, and leave out what has no rows."""
     counted: dict[int, MEInfo] = {}
     for part in rows.values():
@@ -324,7 +361,7 @@ def _tidy(table: list[MEInfo], rows: dict[str, Rows]) -> Arrays:
         begins = np.flatnonzero(np.append(True, np.diff(part.me[order]) != 0))
         for piece in np.split(order, begins[1:]):
             number = int(part.me[piece[0]])
-            counted[number] = _counted(table[number], np.unique(keys[piece]))
+            counted[number] = with_counts(table[number], np.unique(keys[piece]))
     order_of = sorted(counted, key=lambda i: (counted[i].name, counted[i].storage, i))
     new = np.zeros(len(table), np.int32)
     new[order_of] = np.arange(len(order_of), dtype=np.int32)
@@ -334,7 +371,7 @@ def _tidy(table: list[MEInfo], rows: dict[str, Rows]) -> Arrays:
     return Arrays(tuple(counted[i] for i in order_of), tidy)
 
 
-def _counted(info: MEInfo, keys: NDArray[Any]) -> MEInfo:
+def with_counts(info: MEInfo, keys: NDArray[Any]) -> MEInfo:
     """Fill in how many lumisections and runs have a monitoring element, from its unique ``run << 32 | lumi``."""
     run, lumi = keys >> np.uint64(32), keys & np.uint64(0xFFFFFFFF)
     runs = tuple(np.unique(run).tolist())
