@@ -20,7 +20,7 @@ from dqmroot.io.decode import default_threads
 from dqmroot.io.dqmgui import open_gui
 from dqmroot.io.duplicates import first_of_each
 from dqmroot.io.flatroot import is_flat, pick_flat
-from dqmroot.io.joined import Part, joined, part_of, parts_of
+from dqmroot.io.joined import Part, form_of, joined, part_of, parts_of
 from dqmroot.io.names import Patterns
 from dqmroot.io.objects import read_objects
 from dqmroot.io.plan import Query, Scope
@@ -407,7 +407,8 @@ def list_mes(files: Files, pattern: Patterns = None, *, errors: list[InputError]
     query = Query(pattern, scope="all")
     found = nano.list_mes(nanos, errors=errors) if nanos else []
     infos = [info for info, take in zip(found, query.takes([info.name for info in found]), strict=True) if take]
-    lumis: dict[tuple[Any, ...], list[Any]] = {}
+    lumis: dict[tuple[object, ...], list[Any]] = {}
+    first: dict[tuple[object, ...], MEInfo] = {}
     for piece in _each(kinds, errors, lambda path, kind: _parts(path, kind, query, default_threads(), contents=False)):
         for _, table, rows in piece:
             keys = (rows.run.astype(np.uint64) << np.uint64(32)) | rows.lumi
@@ -415,7 +416,9 @@ def list_mes(files: Files, pattern: Patterns = None, *, errors: list[InputError]
             begins = np.flatnonzero(np.append(True, np.diff(rows.me[order]) != 0))
             for some in np.split(order, begins[1:]) if len(order) else []:
                 info = table[int(rows.me[some[0]])]
-                lumis.setdefault((info.name, info.storage, info.axes, info.title), []).append(keys[some])
+                form = form_of(info)
+                first.setdefault(form, info)
+                lumis.setdefault(form, []).append(keys[some])
     query.check()
-    infos += [nano.with_counts(MEInfo(*key), np.unique(np.concatenate(keys))) for key, keys in lumis.items()]
+    infos += [nano.with_counts(first[form], np.unique(np.concatenate(keys))) for form, keys in lumis.items()]
     return sorted(infos, key=lambda info: (info.name, info.storage))

@@ -16,10 +16,19 @@ from dqmroot.io.objects import join_rows
 from dqmroot.io.read import tidy
 from dqmroot.series import MonitorElement
 
-__all__ = ["Part", "joined", "part_of", "parts_of"]
+__all__ = ["Part", "form_of", "joined", "part_of", "parts_of"]
 
 Part = tuple[str, list[MEInfo], Rows]
 """Class, what there is of it, and the rows, whose ``me`` counts in that."""
+
+
+def form_of(info: MEInfo) -> tuple[object, ...]:
+    """Return what tells two forms of one element apart: class, bins and labels, whatever the titles say."""
+    axes = (
+        (axis.nbins, axis.low, axis.high, None if axis.edges is None else axis.edges.tobytes(), axis.labels)
+        for axis in info.axes
+    )
+    return (info.name, info.storage, *axes)
 
 
 def part_of(me: MonitorElement) -> Part:
@@ -53,7 +62,7 @@ def joined(parts: Iterable[Part]) -> Arrays:
             continue
         new = np.empty(len(infos), np.int32)
         for i, info in enumerate(infos):
-            key = (info.name, info.storage, info.axes)
+            key = form_of(info)
             if key not in known:
                 known[key] = len(table)
                 table.append(info)
