@@ -1,0 +1,38 @@
+"""The one door to Keras, which brings TensorFlow or JAX with it: slowly, and not quietly."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from types import ModuleType
+
+__all__ = ["load_keras"]
+
+
+def load_keras() -> ModuleType:
+    """Import Keras and wake its backend; what the backend greets with on stderr is kept back unless it fails.
+
+    Raises:
+        ImportError: Keras or its backend is not installed; what was said on stderr is shown then.
+    """
+    if "keras" in sys.modules:
+        return sys.modules["keras"]
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # TensorFlow's C++ code logs to the file descriptor before it reads any setting.
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            import keras
+
+            keras.ops.zeros(1)
+        except BaseException:
+            said.seek(0)
+            os.write(kept, said.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+    return keras
