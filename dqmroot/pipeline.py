@@ -9,7 +9,6 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,11 @@ import numpy as np
 from dqmroot._version import __version__
 from dqmroot.certification import Certification, certify
 from dqmroot.detectors import Detector, detector, detector_class
-from dqmroot.errors import EmptySelectionError, InputError, OutputError
+from dqmroot.errors import EmptySelectionError, InputError, OutputError, UnknownNameError
 from dqmroot.evaluate import Evaluation, evaluate_scores
 from dqmroot.files import write_text
 from dqmroot.io.formats import arrays
-from dqmroot.io.nanodqmio import open_file
+from dqmroot.io.identity import describe_file
 from dqmroot.io.scores import check_suffix, read_scores, write_scores
 from dqmroot.io.source import expand
 from dqmroot.labels import Labels
@@ -230,27 +229,25 @@ def _read_for(
     errors: list[InputError] = []
     if report:
         report("reading", 0, 1, f"{len(paths)} files")
-    found = arrays(paths, [model.me for model in models], errors=errors, **select)
-    if len(errors) == len(paths):
-        raise (
-            errors[0]
-            if len(errors) == 1
-            else InputError(errors[0].path, f"{errors[0].what} (and {len(errors) - 1} more files)")
-        )
+    try:
+        found = arrays(paths, [model.me for model in models], errors=errors, **select)
+    except UnknownNameError:
+        # Files that cannot be read hold no names: that is what to tell then.
+        _raise_if_none(paths, errors)
+        raise
+    _raise_if_none(paths, errors)
     left = [model.me for model in models if model.me not in found.names]
     if left:
         raise EmptySelectionError(f"{', '.join(left)}: no lumisection left after selection")
     return {name: found.series(name) for name in found.names}, tuple(errors)
 
 
-def describe_file(path: str) -> dict[str, Any]:
-    """Return the identity of an input: path, ROOT's UUID, size in bytes, time of the last change where it is known."""
-    file = open_file(path)
-    file.close()
-    told: dict[str, Any] = {"path": path, "uuid": file.uuid, "size": file.source.size}
-    if Path(path).exists():
-        told["time"] = datetime.fromtimestamp(Path(path).stat().st_mtime, UTC).isoformat(timespec="seconds")
-    return told
+def _raise_if_none(paths: Sequence[str], errors: Sequence[InputError]) -> None:
+    """Raise where not one of the files could be read."""
+    if len(errors) == 1 == len(paths):
+        raise errors[0]
+    if len(errors) == len(paths):
+        raise InputError(errors[0].path, f"{errors[0].what} (and {len(errors) - 1} more files that cannot be read)")
 
 
 def _good(paths: Sequence[str], errors: Sequence[InputError]) -> list[str]:

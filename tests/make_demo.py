@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import rootfiles
 from numpy.typing import NDArray
 
 DATA = Path(__file__).parents[1] / "dqmroot" / "data"
@@ -21,7 +23,7 @@ HITS = "Tracking/TrackParameters/generalTracks/HitProperties/NumberOfRecHitsPerT
 GOOD_RUNS = {355100: 60, 355102: 60}
 BAD_RUN = 355105
 # What is wrong in the third run: ME, fault, first and last LS, and where in the histogram (0-based bins, y first).
-FAULTS = [
+FAULTS: list[dict[str, Any]] = [
     {
         "me": MAP,
         "fault": "dead",
@@ -34,56 +36,6 @@ FAULTS = [
     {"me": SIZE, "fault": "shifted", "lumi": [31, 40], "where": "whole spectrum, 8 % to larger sizes", "factor": 1.08},
 ]
 BAD_LS = 50
-
-WRITER = r"""
-#include <TFile.h>
-#include <TH1F.h>
-#include <TH2F.h>
-#include <TProfile.h>
-#include <TTree.h>
-#include <memory>
-#include <string>
-
-// The branches that CMSSW's DQMRootOutputModule makes, call by call.
-struct NanoDQMIO {
-  template <class T> struct Tree {
-    TTree *tree; std::string *name = new std::string; UInt_t flags = 0; T *value = nullptr;
-    Tree(const char *n) : tree(new TTree(n, n)) {
-      tree->Branch("FullName", &name); tree->Branch("Flags", &flags); tree->Branch("Value", &value, 128 * 1024, 0);
-    }
-  };
-  template <class T> struct Scalars {
-    TTree *tree; std::string *name = new std::string; UInt_t flags = 0; T value{};
-    Scalars(const char *n) : tree(new TTree(n, n)) {
-      tree->Branch("FullName", &name); tree->Branch("Flags", &flags); tree->Branch("Value", &value);
-    }
-  };
-  TFile *file; TTree *indices;
-  UInt_t run, lumi, history = 0, type; ULong64_t begin, end, first, last;
-  Scalars<Long64_t> *ints; Scalars<Double_t> *floats; Tree<std::string> *strings;
-  Tree<TH1F> *th1f; Tree<TH2F> *th2f; Tree<TProfile> *profile;
-
-  NanoDQMIO(const char *path) : file(new TFile(path, "RECREATE", "1")) {
-    indices = new TTree("Indices", "Indices");
-    indices->Branch("Run", &run); indices->Branch("Lumi", &lumi); indices->Branch("ProcessHistoryIndex", &history);
-    indices->Branch("BeginTime", &begin); indices->Branch("EndTime", &end); indices->Branch("Type", &type);
-    indices->Branch("FirstIndex", &first); indices->Branch("LastIndex", &last);
-    ints = new Scalars<Long64_t>("Ints"); floats = new Scalars<Double_t>("Floats"); strings = new Tree<std::string>("Strings");
-    th1f = new Tree<TH1F>("TH1Fs"); empty<TH1S>("TH1Ss"); empty<TH1D>("TH1Ds");
-    th2f = new Tree<TH2F>("TH2Fs"); empty<TH2S>("TH2Ss"); empty<TH2D>("TH2Ds"); empty<TH3F>("TH3Fs");
-    profile = new Tree<TProfile>("TProfiles"); empty<TProfile2D>("TProfile2Ds"); empty<TH1I>("TH1Is"); empty<TH2I>("TH2Is");
-  }
-  template <class T> void empty(const char *n) { new Tree<T>(n); }
-  template <class T> void one(Tree<T> *t, UInt_t kind, const char *name, T *h) {
-    *t->name = name; t->value = h; first = last = t->tree->GetEntries(); t->tree->Fill(); type = kind; indices->Fill();
-  }
-  void lumisection(UInt_t r, UInt_t l, const char *n1, TH1F *a, const char *n2, TH2F *b, const char *n3, TProfile *c) {
-    run = r; lumi = l; begin = (ULong64_t(1657000000 + 23 * l) << 32); end = begin + (ULong64_t(23) << 32);
-    one(th1f, 3, n1, a); one(th2f, 6, n2, b); one(profile, 10, n3, c);
-  }
-  void close() { file->Write(); file->Close(); }
-};
-"""
 
 
 def occupancy(rng: np.random.Generator) -> NDArray[np.float64]:
@@ -101,45 +53,47 @@ def occupancy(rng: np.random.Generator) -> NDArray[np.float64]:
 
 def main() -> None:
     """Write demo.root and demo.json."""
-    import ROOT
-
-    ROOT.gROOT.SetBatch(True)
-    ROOT.TH1.AddDirectory(False)
-    ROOT.gInterpreter.Declare(WRITER)
+    root = rootfiles.root()
     rng = np.random.default_rng(20240601)
     p = occupancy(rng)
     DATA.mkdir(exist_ok=True)
-    out = ROOT.NanoDQMIO(str(DATA / "demo.root"))
-    runs = {**GOOD_RUNS, BAD_RUN: BAD_LS}
-    for run, n_ls in runs.items():
-        gain = rng.normal(1, 0.004)
-        for lumi in range(1, n_ls + 1):
-            faults = [f for f in FAULTS if run == BAD_RUN and f["lumi"][0] <= lumi <= f["lumi"][1]]
-            events = int(rng.integers(1500, 1700) * (1.15 if lumi > 25 else 1.0))
-            size, map_, hits = histograms(ROOT)
-            scale = gain * np.prod([f["factor"] for f in faults if f["me"] == SIZE])
-            for value in 20 + scale * rng.gamma(6.0, 5.0, 10 * events):
-                size.Fill(value)
-            cells = p.copy()
-            for fault in faults:
-                if fault["me"] == MAP:
-                    region = (slice(*fault["y"]), slice(*fault["x"]))
-                    cells[region] = 0 if fault["fault"] == "dead" else np.clip(2.5 * cells[region], 0, 1)
-            counts = rng.binomial(events, cells)
-            for iy, ix in np.argwhere(counts):
-                map_.SetBinContent(int(ix) + 1, int(iy) + 1, float(counts[iy, ix]))
-            map_.SetEntries(float(counts.sum()))
-            eta = rng.uniform(-2.5, 2.5, 4000)
-            for x, y in zip(eta, rng.normal(14 + 3 * np.cos(eta), 2.5), strict=True):
-                hits.Fill(x, y)
-            out.lumisection(run, lumi, SIZE, size, MAP, map_, HITS, hits)
-    out.close()
+    with rootfiles.writer(DATA / "demo.root") as out:
+        for run, n_ls in {**GOOD_RUNS, BAD_RUN: BAD_LS}.items():
+            write_run(root, out, rng, p, run, n_ls)
     truth = {"good_runs": list(GOOD_RUNS), "bad_run": BAD_RUN, "faults": FAULTS}
     (DATA / "demo.json").write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")
     print(f"{DATA / 'demo.root'}: {(DATA / 'demo.root').stat().st_size / 1e6:.2f} MB")
 
 
-def histograms(root: object) -> tuple[object, object, object]:
+def write_run(root: Any, out: Any, rng: np.random.Generator, p: NDArray[np.float64], run: int, n_ls: int) -> None:
+    """Simulate the lumisections of one run, whose gain differs a little from that of others."""
+    gain = rng.normal(1, 0.004)
+    for lumi in range(1, n_ls + 1):
+        faults = [f for f in FAULTS if run == BAD_RUN and f["lumi"][0] <= lumi <= f["lumi"][1]]
+        events = int(rng.integers(1500, 1700) * (1.15 if lumi > 25 else 1.0))
+        size, map_, hits = histograms(root)
+        scale = gain * np.prod([f["factor"] for f in faults if f["me"] == SIZE])
+        for value in 20 + scale * rng.gamma(6.0, 5.0, 10 * events):
+            size.Fill(value)
+        cells = p.copy()
+        for fault in faults:
+            if fault["me"] == MAP:
+                region = (slice(*fault["y"]), slice(*fault["x"]))
+                cells[region] = 0 if fault["fault"] == "dead" else np.clip(2.5 * cells[region], 0, 1)
+        counts = rng.binomial(events, cells)
+        for iy, ix in np.argwhere(counts):
+            map_.SetBinContent(int(ix) + 1, int(iy) + 1, float(counts[iy, ix]))
+        map_.SetEntries(float(counts.sum()))
+        eta = rng.uniform(-2.5, 2.5, 4000)
+        for x, y in zip(eta, rng.normal(14 + 3 * np.cos(eta), 2.5), strict=True):
+            hits.Fill(x, y)
+        out.begin(run, lumi)
+        for name, histogram in ((SIZE, size), (MAP, map_), (HITS, hits)):
+            out.add(name, histogram)
+        out.end()
+
+
+def histograms(root: Any) -> tuple[Any, Any, Any]:
     """Book the three monitoring elements of one lumisection."""
     size = root.TH1F(SIZE.rsplit("/", 1)[1], "Event size;size (kB);events", 100, 0.0, 150.0)
     map_ = root.TH2F("depth1", "Digi occupancy, depth 1;ieta;iphi", 84, 0.0, 84.0, 72, 0.5, 72.5)

@@ -76,6 +76,8 @@ def read_scores(path: str | os.PathLike[str]) -> ScoreTable:
     """
     suffix = check_suffix(path)
     try:
+        # Each library tells a missing file in its own way; this is the plain one.
+        Path(path).open("rb").close()
         columns = _read_hdf5(path) if suffix == ".h5" else _read_arrow(path, suffix)
         return ScoreTable(**{name: np.asarray(columns[name]).astype(kind) for name, kind in _TYPES.items()})
     except OSError as error:
