@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dqmroot._version import __version__
 
 if TYPE_CHECKING:
-    from dqmroot.certification import Certification, certify
+    from dqmroot.certification import Certification, certify, load_certification
     from dqmroot.conditions import Conditions, detector_on, read_conditions
     from dqmroot.detectors import Detector, detector, detector_names
     from dqmroot.distance import ks_distance, loss_map, mean_of_largest, moments, pulls, shape_chi2, time_product
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         standardise,
     )
     from dqmroot.publication import publish
+    from dqmroot.reports import report
     from dqmroot.resampling import resample
     from dqmroot.runs import RunMask
     from dqmroot.selection import Selection, select
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from dqmroot.threshold import WorkingPoint
 
 _HOMES = {
-    "dqmroot.certification": ("Certification", "certify"),
+    "dqmroot.certification": ("Certification", "certify", "load_certification"),
     "dqmroot.conditions": ("Conditions", "detector_on", "read_conditions"),
     "dqmroot.detectors": ("Detector", "detector", "detector_names"),
     "dqmroot.distance": (
@@ -84,6 +85,7 @@ _HOMES = {
         "standardise",
     ),
     "dqmroot.publication": ("publish",),
+    "dqmroot.reports": ("report",),
     "dqmroot.resampling": ("resample",),
     "dqmroot.runs": ("RunMask",),
     "dqmroot.selection": ("Selection", "select"),
@@ -123,6 +125,7 @@ __all__ = [
     "iterate",
     "ks_distance",
     "list_mes",
+    "load_certification",
     "load_models",
     "loss_map",
     "map_series",
@@ -138,6 +141,7 @@ __all__ = [
     "rebin",
     "rebin_edges",
     "relative",
+    "report",
     "resample",
     "running",
     "save_models",

@@ -1,4 +1,4 @@
-"""Verbs that give the verdict: certify, demo."""
+"""Verbs that give the verdict: certify, report, demo."""
 
 from __future__ import annotations
 
@@ -33,6 +33,22 @@ def add_verbs(verbs: Any) -> None:
     )
     certify.add_argument("--json", action="store_true", help="the summary on stdout")
 
+    report = new_verb(
+        verbs, "report", _report, "make a report that a browser opens from disk", "dqmroot report certification"
+    )
+    report.add_argument("certification", metavar="OUT", help="what certify wrote: its folder, or certification.json")
+    report.add_argument("-o", "--output", metavar="FOLDER", help="folder of the report (OUT/report)")
+    report.add_argument("--title", default="", help="heading; by default the runs")
+    report.add_argument("--conditions", metavar="FILE", help="quantities and DCS bits per LS: csv, parquet or JSON")
+    report.add_argument("--dcs", metavar="JSON", help="DCS-only JSON, drawn in the time line")
+    report.add_argument(
+        "--jsroot",
+        metavar="FILE",
+        help="jsroot.min.js (of $ROOTSYS/js/build or npm): draw the ROOT objects in the page",
+    )
+    report.add_argument("--max-size", type=float, default=20.0, metavar="MB", help="leave out pictures beyond (20)")
+    report.add_argument("--json", action="store_true", help="what was written on stdout")
+
     demo = new_verb(
         verbs, "demo", _demo, "run the whole job on the data that dqmroot carries", "dqmroot demo -o demo-output"
     )
@@ -61,6 +77,29 @@ def _certify(args: argparse.Namespace) -> int:
     if status == 0 and args.fail_on_bad and (cert.verdict == BAD).any():
         return _FAIL_ON_BAD
     return status
+
+
+def _report(args: argparse.Namespace) -> int:
+    from dqmroot.certification import load_certification
+    from dqmroot.reports import gui_files, report
+
+    given = Path(args.certification)
+    folder = given if given.is_dir() else given.parent
+    page = report(
+        load_certification(given),
+        args.output or folder / "report",
+        title=args.title,
+        conditions=args.conditions,
+        dcs=args.dcs,
+        root_files=gui_files(folder),
+        jsroot=args.jsroot,
+        most_mb=args.max_size,
+    )
+    if args.json:
+        size = sum(file.stat().st_size for file in page.parent.rglob("*") if file.is_file())
+        print_json({"report": str(page), "bytes": size})
+    say(args, f"open {page}")
+    return 0
 
 
 def _demo(args: argparse.Namespace) -> int:
