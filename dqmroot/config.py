@@ -131,7 +131,7 @@ class Site:
     """
 
     jobs: int = 1
-    memory: str = "2GiB"
+    memory: str = "4GiB"
     disk: str = "2GiB"
     walltime: str = "08:00:00"
     queue: str | None = None
@@ -161,7 +161,7 @@ class Resources:
     """
 
     workers: int | None = None
-    memory: str = "1.5GiB"
+    memory: str = "4GiB"
     scheduler: str | None = None
     lumis_per_piece: int = 500
     mib_per_piece: float = 128.0

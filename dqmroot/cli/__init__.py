@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from dqmroot._version import __version__
-from dqmroot.cli import data, learn, verdict
+from dqmroot.cli import campaign, data, learn, verdict
 from dqmroot.errors import DQMError, UsageError, nearest
 
 __all__ = ["main"]
@@ -60,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"dqmroot {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", parser_class=_Parser)
-    for module in (data, learn, verdict):
+    for module in (data, learn, verdict, campaign):
         module.add_verbs(verbs)
     return parser
 

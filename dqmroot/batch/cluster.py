@@ -1,0 +1,154 @@
+"""Where a campaign runs: processes of this machine, a running Dask scheduler, Slurm or HTCondor."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dask
+from distributed import Client, LocalCluster
+
+from dqmroot.config import Campaign, Site
+from dqmroot.errors import DQMError, MissingExtraError, UsageError
+
+__all__ = ["job_script", "open_client"]
+
+# One thread each: the parallel work is the workers'. TensorFlow, BLAS and Numba all count cores otherwise.
+_ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+}
+
+
+@contextmanager
+def open_client(campaign: Campaign, kind: str = "local") -> Iterator[Client]:
+    """Give a client of the cluster that a campaign runs on, and stop what was started for it.
+
+    Args:
+        campaign: Its settings.
+        kind: ``"local"``, ``"slurm"`` or ``"htcondor"``; a scheduler named in the campaign comes before ``"local"``.
+
+    Raises:
+        UsageError: The scheduler does not answer.
+        MissingExtraError: dask-jobqueue is not installed.
+    """
+    resources = campaign.resources
+    settings = {
+        "distributed.scheduler.allowed-failures": resources.retries,
+        # A worker has only what it works at: when it dies, nothing else is held against other tasks.
+        "distributed.scheduler.worker-saturation": 1.0,
+        "distributed.nanny.pre-spawn-environ": _ONE_THREAD,
+        "distributed.comm.timeouts.connect": "30s",
+        # Dask pauses a worker whose memory is full until it falls; what TensorFlow holds never does, and all would wait.
+        "distributed.worker.memory.target": False,
+        "distributed.worker.memory.spill": False,
+        "distributed.worker.memory.pause": False,
+    }
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    with dask.config.set(settings):
+        if kind != "local":
+            with _site_cluster(campaign, kind) as cluster, Client(cluster) as client:
+                yield client
+        elif resources.scheduler:
+            try:
+                client = Client(resources.scheduler, timeout=30)
+            except (OSError, ValueError) as error:
+                raise UsageError(f"the Dask scheduler {resources.scheduler} does not answer: {error}") from error
+            with client:
+                yield client
+        else:
+            with (
+                LocalCluster(
+                    n_workers=resources.workers or os.cpu_count() or 1,
+                    threads_per_worker=1,
+                    processes=True,
+                    memory_limit=resources.memory,
+                    dashboard_address=":0" if _has_dashboard() else None,
+                    host="127.0.0.1",
+                    silence_logs=logging.CRITICAL,
+                ) as cluster,
+                Client(cluster) as client,
+            ):
+                yield client
+
+
+def job_script(campaign: Campaign, kind: str) -> str:
+    """Return what is handed to Slurm or HTCondor for one worker."""
+    with _site_cluster(campaign, kind, jobs=0) as cluster:
+        return str(cluster.job_script())
+
+
+def _has_dashboard() -> bool:
+    return importlib.util.find_spec("bokeh") is not None
+
+
+def _site_cluster(campaign: Campaign, kind: str, jobs: int | None = None) -> Any:
+    """Start a scheduler here and hand its workers to the site."""
+    try:
+        jobqueue = importlib.import_module("dask_jobqueue")
+    except ImportError as error:
+        raise MissingExtraError("dask-jobqueue", "batch") from error
+    site: Site = getattr(campaign, kind)
+    log_folder = site.log_folder or str(Path(campaign.output.folder) / "logs")
+    Path(log_folder).mkdir(parents=True, exist_ok=True)
+    worker_args = ["--worker-port", site.worker_ports] if site.worker_ports else []
+    common: dict[str, Any] = {
+        "cores": 1,
+        "processes": 1,
+        "memory": site.memory,
+        "python": site.python or sys.executable,
+        "interface": site.interface,
+        "log_directory": log_folder,
+        "job_script_prologue": [*(f"export {key}={value}" for key, value in _ONE_THREAD.items()), *site.prologue],
+        "job_extra_directives": list(site.extra),
+        "worker_extra_args": worker_args,
+        "scheduler_options": {
+            "port": site.scheduler_port,
+            "dashboard_address": ":0" if _has_dashboard() else None,
+        },
+    }
+    try:
+        if kind == "slurm":
+            cluster = jobqueue.SLURMCluster(
+                queue=site.queue, account=site.account, walltime=site.walltime, job_cpu=1, **common
+            )
+        else:
+            common["job_extra_directives"] = _condor_directives(site)
+            cluster = jobqueue.HTCondorCluster(disk=site.disk, **common)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UsageError(f"no cluster for {kind}: {error}") from error
+    cluster.scale(jobs=site.jobs if jobs is None else jobs)
+    return cluster
+
+
+def _condor_directives(site: Site) -> Mapping[str, str]:
+    """Read ``"key = value"`` lines as HTCondor's directives; the wall time is one of them."""
+    hours, minutes, seconds = (int(part) for part in site.walltime.split(":"))
+    out = {"+MaxRuntime": str(3600 * hours + 60 * minutes + seconds)}
+    for line in site.extra:
+        key, equals, value = line.partition("=")
+        if not equals:
+            raise UsageError(f"[htcondor] extra {line!r}: expected key = value")
+        out[key.strip()] = value.strip()
+    return out
+
+
+def workers_of(client: Client) -> int:
+    """Return how many workers there are now."""
+    try:
+        return len(client.scheduler_info(n_workers=-1)["workers"])
+    except (OSError, KeyError) as error:
+        raise DQMError(f"the Dask scheduler does not answer: {error}") from error

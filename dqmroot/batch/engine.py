@@ -1,0 +1,142 @@
+"""Jobs on Dask: all of them done, whatever dies on the way, and told which could not be."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from distributed import Client, KilledWorker, as_completed
+from distributed.client import FutureCancelledError
+
+from dqmroot.errors import DQMError, IncompleteError
+
+__all__ = ["Failure", "Job", "run_jobs"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job.
+
+    Args:
+        key: Its name in Dask, ``"score-…"``.
+        work: What a worker calls, with ``True`` where it is the last try.
+        label: What it is, for a person.
+    """
+
+    key: str
+    work: Callable[[bool], Any]
+    label: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job that could not be done.
+
+    Args:
+        job: Which.
+        error: Why.
+        tries: How often it was tried.
+        mistake: Whether it is an error that dqmroot raises on purpose.
+    """
+
+    job: Job
+    error: str
+    tries: int
+    mistake: bool = False
+
+
+def run_jobs(
+    client: Client,
+    jobs: Sequence[Job],
+    *,
+    retries: int,
+    delay: float,
+    done: Callable[[Job, Any], None],
+    failed: Callable[[Failure], None] = lambda _: None,
+) -> list[Failure]:
+    """Run jobs; those that fail are tried again after all others, and those whose worker died then go one at a time.
+
+    Args:
+        client: Where.
+        jobs: What, in the order in which they are handed out.
+        retries: How often one that failed is tried again.
+        delay: Seconds before that.
+        done: Called with each job and its result, in the order in which they end.
+        failed: Called with each try that failed.
+
+    Returns:
+        The jobs that could not be done.
+
+    Raises:
+        IncompleteError: The scheduler went away.
+    """
+    left: list[Job] = list(jobs)
+    alone: list[Job] = []
+    failures: list[Failure] = []
+    for attempt in range(retries + 1):
+        again: list[Job] = []
+        failures = []
+        for batch in [left, *([job] for job in alone)]:
+            for job, error in _pass(client, batch, attempt, attempt == retries, done):
+                failure = Failure(job, _text(error), attempt + 1, isinstance(error, DQMError))
+                failures.append(failure)
+                failed(failure)
+                if isinstance(error, KilledWorker) and job not in alone:
+                    alone.append(job)
+                elif job not in alone:
+                    again.append(job)
+        bad = {failure.job.key for failure in failures}
+        left, alone = again, [job for job in alone if job.key in bad]
+        if not failures:
+            break
+        if attempt < retries:
+            time.sleep(delay)
+    return failures
+
+
+def _pass(
+    client: Client, jobs: Sequence[Job], attempt: int, last: bool, done: Callable[[Job, Any], None]
+) -> Iterator[tuple[Job, BaseException]]:
+    """Hand out jobs, a few ahead of the workers, and give back those that failed."""
+    waiting = iter(jobs)
+    running: dict[Any, Job] = {}
+    stream = as_completed(loop=client.loop)
+
+    def hand_out(n: int) -> None:
+        for job in _first(waiting, n):
+            future = client.submit(job.work, last, key=f"{job.key}-{attempt}", pure=False)
+            running[future] = job
+            stream.add(future)
+
+    hand_out(_ahead(client))
+    for future in stream:
+        job = running.pop(future)
+        error = future.exception() if future.status == "error" else None
+        if future.status in {"cancelled", "lost"} or isinstance(error, FutureCancelledError):
+            raise IncompleteError("the Dask scheduler went away; what was finished is kept: run the same command again")
+        if error is None:
+            done(job, future.result())
+        else:
+            yield job, error
+        future.release()
+        hand_out(max(1, _ahead(client) - len(running)))
+
+
+def _ahead(client: Client) -> int:
+    """How many jobs to have with the scheduler: enough that no worker waits, few enough that memory stays flat."""
+    return max(8, 2 * len(client.scheduler_info(n_workers=-1)["workers"]))
+
+
+def _first(items: Iterator[Job], n: int) -> Iterable[Job]:
+    for _, item in zip(range(n), items, strict=False):
+        yield item
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, KilledWorker):
+        return "its worker died each time it was tried (killed, crashed, or out of memory)"
+    if isinstance(error, DQMError):
+        return str(error)
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

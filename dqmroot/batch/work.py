@@ -1,0 +1,226 @@
+"""What a worker does: index a file, train a model, score a piece, certify a run. Paths in, files out; models are loaded once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dqmroot.batch.index import FileIndex, identity, index_once
+from dqmroot.batch.results import PieceResults, load_results, merge_results, save_results
+from dqmroot.certification import BAD, GOOD, NOT_JUDGED, MEResult, combine, judge
+from dqmroot.errors import DQMWarning, InputError, UsageError
+from dqmroot.files import whole_folder
+from dqmroot.io.formats import arrays
+from dqmroot.model import Model, load_models
+from dqmroot.pipeline import train_files
+from dqmroot.publication import publish
+from dqmroot.runs import RunMask
+
+__all__ = ["CertifyRun", "IndexFile", "ScorePiece", "TrainModel", "digest", "spans_lumis"]
+
+
+def digest(*parts: Any) -> str:
+    """Return 32 hexadecimal digits that stand for JSON-ready data."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def spans_lumis(model: Model) -> bool:
+    """Tell whether the score of an LS depends on other LS of its run."""
+    return model.detector.warmup > 0 or any(step.name == "running" for step in model.preparation.steps)
+
+
+@dataclass(frozen=True)
+class IndexFile:
+    """Read the ``Indices`` of one file."""
+
+    path: str
+    folder: str
+
+    def __call__(self, last: bool) -> FileIndex:
+        """Do it."""
+        del last
+        return index_once(self.path, self.folder)
+
+
+@dataclass(frozen=True)
+class TrainModel:
+    """Train the model of one monitoring element into a folder of its own; what is there already is kept."""
+
+    files: tuple[str, ...]
+    me: str
+    folder: str
+    settings: Mapping[str, Any]
+
+    def __call__(self, last: bool) -> str:
+        """Do it."""
+        del last
+        if not (Path(self.folder) / "model.json").is_file():
+            train_files(self.files, [self.me], self.folder, **self.settings)
+        return self.folder
+
+
+@dataclass(frozen=True, eq=False)
+class ScorePiece:
+    """Score one piece of work and write what came of it to ``target``.
+
+    Args:
+        keys: ``(n,)`` uint64 ``run << 32 | lumi``.
+        files: Path → size and time, as they were when the piece was planned.
+        mes: Monitoring elements.
+        models: Model folder.
+        stamp: What changes when the folder does, so that a worker loads the models anew.
+        target: File of the results.
+        threads: Threads that inflate baskets.
+    """
+
+    keys: NDArray[np.uint64]
+    files: Mapping[str, tuple[int, int]]
+    mes: tuple[str, ...]
+    models: str
+    stamp: str
+    target: str
+    threads: int = 1
+
+    def __call__(self, last: bool) -> dict[str, Any]:
+        """Score; a file that cannot be read is an error while there are tries left, and left out in the ``last`` one.
+
+        Raises:
+            InputError: A file cannot be read, or is not as it was planned.
+        """
+        errors: list[InputError] = []
+        results, refused = self._judge(errors)
+        if errors and not last:
+            raise errors[0]
+        told = tuple(sorted({error.path: str(error) for error in errors}.items()))
+        made = PieceResults(tuple(results), told, tuple(refused))
+        save_results(self.target, made)
+        return {"lumis": made.n_lumis, "errors": list(told), "refused": list(refused)}
+
+    def _judge(self, errors: list[InputError]) -> tuple[list[MEResult], list[tuple[str, str]]]:
+        files = [path for path in self.files if self._as_planned(path, errors)]
+        if not files:
+            return [], []
+        wanted = RunMask.from_lumis(self.keys >> np.uint64(32), self.keys & np.uint64(0xFFFFFFFF))
+        with warnings.catch_warnings():
+            # That a piece lacks an ME is no news: the certification of the run tells it for each LS.
+            warnings.simplefilter("ignore", DQMWarning)
+            try:
+                found = arrays(files, self.mes, golden=wanted, missing="warn", threads=self.threads, errors=errors)
+            except InputError as error:
+                errors.append(error)
+                return [], []
+        results, refused = [], []
+        for me in self.mes:
+            if me in found.names:
+                try:
+                    results.append(judge(found.series(me), _models(self.models, self.stamp)[me]))
+                except UsageError as error:
+                    refused.append((me, str(error)))
+        return results, refused
+
+    def _as_planned(self, path: str, errors: list[InputError]) -> bool:
+        try:
+            same = identity(path) == tuple(self.files[path])
+        except InputError as error:
+            errors.append(error)
+            return False
+        if not same:
+            errors.append(InputError(path, "has changed since the campaign was planned; run it again"))
+        return same
+
+
+_LOADED: dict[tuple[str, str], dict[str, Model]] = {}
+
+
+def _models(folder: str, stamp: str) -> dict[str, Model]:
+    """Load the models of a folder, once in each worker."""
+    if (folder, stamp) not in _LOADED:
+        _LOADED.clear()
+        _LOADED[folder, stamp] = {model.me: model for model in load_models(folder)}
+    return _LOADED[folder, stamp]
+
+
+@dataclass(frozen=True, eq=False)
+class CertifyRun:
+    """Put the pieces of one run together, judge it and publish it, as a folder that appears whole.
+
+    Args:
+        run: Which run.
+        pieces: Files of results.
+        models: Model folder.
+        stamp: As in `ScorePiece`.
+        mes: Monitoring elements, in the order of the result.
+        folder: Output folder of the run.
+        name: What stands for everything that goes in; kept in ``run.json`` so that nothing is done twice.
+        dataset: ``/PD/Era/Tier``.
+        rule: How monitoring elements combine.
+        inputs: Descriptions of the files of the run.
+    """
+
+    run: int
+    pieces: Sequence[str]
+    models: str
+    stamp: str
+    mes: tuple[str, ...]
+    folder: str
+    name: str
+    dataset: str
+    rule: str
+    inputs: Sequence[Mapping[str, Any]] = field(default=())
+
+    def __call__(self, last: bool) -> dict[str, Any]:
+        """Do it, and return the figures of the run."""
+        del last
+        models = _models(self.models, self.stamp)
+        parts: dict[str, list[MEResult]] = {me: [] for me in self.mes}
+        for path in self.pieces:
+            for result in load_results(path).results:
+                parts[result.me].append(result)
+        results = [merge_results(parts.pop(me), self.run) or _nothing(models[me]) for me in self.mes]
+        cert = combine(
+            results, rule=self.rule, models={me: models[me].describe() for me in self.mes}, inputs=self.inputs
+        )
+        counts = {
+            "lumisections": len(cert),
+            "good": int((cert.verdict == GOOD).sum()),
+            "bad": int((cert.verdict == BAD).sum()),
+            "not judged": int((cert.verdict == NOT_JUDGED).sum()),
+        }
+        told = {"name": self.name, "run": self.run, **counts, "mes": [_figures(r, models[r.me]) for r in results]}
+        if len(cert):
+            with whole_folder(self.folder) as temporary:
+                cert.save(temporary)
+                publish(cert, temporary, self.dataset)
+                text = json.dumps(told, indent=1, allow_nan=False) + "\n"
+                (temporary / "run.json").write_text(text, encoding="utf-8")
+        return told
+
+
+def _nothing(model: Model) -> MEResult:
+    """The result of a monitoring element that the run does not have."""
+    none = np.empty(0, np.uint32)
+    return MEResult(model.me, "", model.axes, none, none, np.empty(0), np.empty(0, np.int8), float("nan"))
+
+
+def _figures(result: MEResult, model: Model) -> dict[str, Any]:
+    """Figures of one ME in one run, for trends over runs."""
+    judged = result.flag != NOT_JUDGED
+    runs = model.sample.runs if model.sample else ()
+    run = int(result.run[0]) if len(result.run) else None
+    return {
+        "me": result.me,
+        "judged": int(judged.sum()),
+        "flagged": int((result.flag == BAD).sum()),
+        "median_score": float(np.median(result.score[judged])) if judged.any() else None,
+        "expected_false_rate": result.expected_false_rate if np.isfinite(result.expected_false_rate) else None,
+        "outside_training": bool(run is not None and runs and not min(runs) <= run <= max(runs)),
+    }
