@@ -69,9 +69,11 @@ int draw_certification(const char* path, const char* picture = "") {
     lower->cd();
     bad->SetLineColor(dqmroot::red());
     bad->SetFillColor(dqmroot::red());
+    // Of whole things there are no halves.
+    const double most = std::max(1.0, bad->GetMaximum());
     bad->SetMinimum(0);
-    bad->SetMaximum(std::max(1.0, bad->GetMaximum()) * 1.15);
-    bad->GetYaxis()->SetNdivisions(504);
+    bad->SetMaximum(most < 5 ? most : 1.15 * most);
+    bad->GetYaxis()->SetNdivisions(most < 5 ? static_cast<int>(most) : 504);
     bad->GetYaxis()->SetTitleOffset(1.1);
     bad->GetXaxis()->SetTitleOffset(1.1);
     bad->GetXaxis()->SetTitle("Lumisection");

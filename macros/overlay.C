@@ -38,7 +38,7 @@ void draw_shapes(TH1* original, TH1* reconstruction, TH1* loss) {
   if (!loss) return;
   canvas->cd();
   auto* lower = new TPad("lower", "", 0, 0, 1, 0.3);
-  lower->SetTopMargin(0.04);
+  lower->SetTopMargin(0.1);
   lower->SetBottomMargin(0.35);
   lower->Draw();
   lower->cd();
