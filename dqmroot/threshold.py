@@ -67,7 +67,8 @@ class WorkingPoint:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> WorkingPoint:
         """Read what `to_dict` wrote."""
-        return cls(**{key: float("nan") if v is None else v for key, v in data.items()})
+        values: dict[str, Any] = {key: float("nan") if v is None else v for key, v in data.items()}
+        return cls(**values)
 
 
 def find_working_point(method: str, value: float | None, scores: ArrayLike, *, source: str = "") -> WorkingPoint:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from types import ModuleType
+from typing import Any
 
 __all__ = ["load_keras"]
 
 
-def load_keras() -> ModuleType:
+def load_keras() -> Any:
     """Import Keras and wake its backend; what the backend greets with on stderr is kept back unless it fails.
 
     Raises:
