@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba.core import types
+from numba.core import config, types
 from numba.core.extending import intrinsic
 
 from dqmroot.kernels.jit import kernel
@@ -32,6 +32,8 @@ def _loader(bits: int, result: Any) -> Callable[[Any, Any], Any]:
 
         def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             array = context.make_array(signature.args[0])(context, builder, arguments[0])
+            if config.BOUNDSCHECK:
+                _check(context, builder, array.nitems, arguments[1], bits // 8)
             place = builder.gep(array.data, [arguments[1]])
             word = ir.IntType(bits)
             value = builder.load(builder.bitcast(place, word.as_pointer()), align=1)
@@ -41,6 +43,14 @@ def _loader(bits: int, result: Any) -> Callable[[Any, Any], Any]:
 
     made: Callable[[Any, Any], Any] = load
     return made
+
+
+def _check(context: Any, builder: Any, n: Any, position: Any, size: int) -> None:
+    """Raise IndexError where the word does not lie inside; compiled in by NUMBA_BOUNDSCHECK=1, for fuzzing."""
+    beyond = builder.icmp_signed(">", builder.add(position, position.type(size)), n)
+    before = builder.icmp_signed("<", position, position.type(0))
+    with builder.if_then(builder.or_(beyond, before), likely=False):
+        context.call_conv.return_user_exc(builder, IndexError, ("a word outside the bytes",))
 
 
 be16 = _loader(16, types.uint16)

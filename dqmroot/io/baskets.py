@@ -50,6 +50,7 @@ class Baskets:
     Args:
         path: The file.
         tree: The tree, for messages.
+        branch: The branch.
         seek: ``(n,)`` int64, place in the file.
         nbytes: ``(n,)`` int64, bytes there.
         first: ``(n + m + 1,)`` int64, the entry each basket starts with, and the number of entries.
@@ -58,6 +59,7 @@ class Baskets:
 
     path: str
     tree: str
+    branch: str
     seek: NDArray[np.int64]
     nbytes: NDArray[np.int64]
     first: NDArray[np.int64]
@@ -88,6 +90,7 @@ class Baskets:
             made = self.embedded[number - len(self.seek)]
         else:
             try:
+                _check_place(raw, int(self.seek[number]), self.branch)
                 made = unpack(raw, inflater)
             except ValueError as error:
                 raise InputError(
@@ -97,6 +100,15 @@ class Baskets:
             what = f"basket {number} holds {made.n_entries} entries, not the {self.first[number + 1] - self.first[number]} told"
             raise InputError(self.path, what, self.tree, int(self.first[number]))
         return made
+
+
+def _check_place(raw: bytes, seek: int, branch: str) -> None:
+    """Make sure that a basket says of itself that it lies at ``seek`` and belongs to ``branch``: none is taken for another."""
+    width = 8 if int.from_bytes(raw[4:6], "big") > 1000 else 4
+    told = int.from_bytes(raw[18 : 18 + width], "big")
+    name = branch.encode()
+    if told != seek or raw[18 + 2 * width :][: 9 + len(name)] != b"\x07TBasket" + bytes([len(name)]) + name:
+        raise ValueError(f"it is not the basket of {branch} at {seek}")
 
 
 def unpack(raw: bytes, inflater: Inflater) -> Payload:

@@ -243,7 +243,7 @@ def _baskets(source: Source, tree: Any, name: str) -> Baskets:
         raise InputError(
             source.path, f"the baskets of branch {name} contradict each other or the size of the file", tree.name
         )
-    return Baskets(source.path, tree.name, seek, nbytes, first, embedded)
+    return Baskets(source.path, tree.name, name, seek, nbytes, first, embedded)
 
 
 def _embedded(basket: Any) -> Payload:
