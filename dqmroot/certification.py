@@ -70,6 +70,7 @@ class MEResult:
         worst: Run → its worst LS.
         reference: Run → ``(…, y, x)`` mean of its good LS, or of those of all runs where it has none; may be empty.
         examples: Bad LS and their neighbours with pictures; ``None`` where none is bad.
+        bad_bins: ``(n,)`` int32, number of bins above the bin cut; -1 where the LS or its bins were not judged.
     """
 
     me: str
@@ -87,6 +88,11 @@ class MEResult:
     worst: Mapping[int, WorstLS] = field(default_factory=dict)
     reference: Mapping[int, NDArray[np.float32]] = field(default_factory=dict)
     examples: Examples | None = None
+    bad_bins: NDArray[np.int32] | None = None
+
+    def __post_init__(self) -> None:
+        if self.bad_bins is None:
+            object.__setattr__(self, "bad_bins", np.full(len(self.run), NOT_JUDGED, np.int32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,6 +249,8 @@ def _to_arrays(result: MEResult) -> dict[str, NDArray[Any]]:
             arrays = [getattr(one, name) for one in worst]
             if all(array is not None for array in arrays):
                 out[f"worst_{name}"] = np.stack(arrays)
+    if result.bad_bins is not None:
+        out["bad_bins"] = result.bad_bins
     if result.examples is not None:
         for name in ("run", "lumi", *_PER_EXAMPLE):
             array = getattr(result.examples, name)
@@ -256,6 +264,8 @@ def _from_arrays(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     fields: dict[str, Any] = {
         name: dict(zip(arrays[f"{name}_run"].tolist(), arrays[name], strict=True)) for name in _BY_RUN if name in arrays
     }
+    if "bad_bins" in arrays:
+        fields["bad_bins"] = arrays["bad_bins"]
     if "worst_run" in arrays:
         n = len(arrays["worst_run"])
         pictures = [arrays.get(f"worst_{name}", [None] * n) for name in _PER_EXAMPLE]
@@ -416,12 +426,15 @@ def judge(me: MonitorElement, model: Model) -> MEResult:
     score = model.score(me)
     flag = point.flag(score)
     mean_loss, bad_fraction, worst = {}, {}, {}
+    bad_bins = np.full(len(me), NOT_JUDGED, np.int32)
     for run in np.unique(me.run).tolist():
         rows = np.flatnonzero((me.run == run) & np.isfinite(score))
         if len(rows) == 0:
             continue
         if model.detector.localises:
-            mean_loss[run], bad_fraction[run] = _loss_summary(me, model, rows)
+            mean_loss[run], share, counts = _loss_summary(me, model, rows)
+            if share is not None and counts is not None:
+                bad_fraction[run], bad_bins[rows] = share, counts
         worst[run] = _worst(me, model, score, int(rows[np.argmax(score[rows])]))
     return MEResult(
         me=me.name,
@@ -439,21 +452,27 @@ def judge(me: MonitorElement, model: Model) -> MEResult:
         worst=worst,
         reference=reference_by_run(me, flag),
         examples=collect_examples(me, model, score, flag),
+        bad_bins=bad_bins,
     )
 
 
 def _loss_summary(
     me: MonitorElement, model: Model, rows: NDArray[np.intp]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the mean loss per bin and the share of LS in which a bin is bad, over the LS ``rows``."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.int32] | None]:
+    """Return, over the LS ``rows``, the mean loss per bin, the share of LS in which a bin is bad, and bad bins per LS."""
     total = np.zeros(me.bins)
     above = np.zeros(me.bins)
+    counts = np.zeros(len(rows), np.int32)
     for start in range(0, len(rows), _BLOCK):
         loss = model.score_bins(me[rows[start : start + _BLOCK]])
         total += loss.sum(axis=0)
         if model.bin_cut is not None:
-            above += (loss > model.bin_cut).sum(axis=0)
-    return total / len(rows), above / len(rows)
+            bad = loss > model.bin_cut
+            above += bad.sum(axis=0)
+            counts[start : start + _BLOCK] = bad.reshape(len(bad), -1).sum(axis=1)
+    if model.bin_cut is None:
+        return total / len(rows), None, None
+    return total / len(rows), above / len(rows), counts
 
 
 def _worst(me: MonitorElement, model: Model, score: NDArray[np.float64], at: int) -> WorstLS:

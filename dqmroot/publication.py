@@ -136,10 +136,9 @@ def run_items(cert: Certification, run: int, time: datetime) -> Iterator[tuple[s
     n_bad, n_bins, told = np.zeros(axis.nbins), np.zeros(axis.nbins), False
     for result in cert.mes:
         n_bad += _flags(result, run, axis) == BAD
-        bad_bins = getattr(result, "bad_bins", None)
-        if bad_bins is not None:
-            mine, told = result.run == run, True
-            n_bins += _per_ls(axis, result.lumi[mine], np.maximum(bad_bins[mine], 0), 0.0)
+        mine = result.run == run
+        if result.bad_bins is not None and (result.bad_bins[mine] >= 0).any():
+            n_bins, told = n_bins + _per_ls(axis, result.lumi[mine], np.maximum(result.bad_bins[mine], 0), 0), True
     yield "", _trend("bad_mes_vs_ls", f"Run {run}: bad monitoring elements", axis, n_bad, "bad MEs")
     if told:
         yield "", _trend("bad_channels_vs_ls", f"Run {run}: bad channels", axis, n_bins, "bad channels")

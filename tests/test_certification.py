@@ -36,6 +36,10 @@ def test_each_lumisection_gets_one_verdict() -> None:
     assert result.mean_loss[7].shape == (20,)
     assert result.mean_loss[7].sum() > 10 * result.mean_loss[6].sum()
     assert result.bad_fraction[7].max() == 1.0
+    assert result.bad_bins is not None
+    assert result.bad_bins.dtype == np.int32
+    assert result.bad_bins[result.run == 7].sum() == pytest.approx(5 * result.bad_fraction[7].sum())
+    assert (result.bad_bins[result.run == 8] == -1).all()
     worst = result.worst[7]
     assert worst.score == np.nanmax(result.score[result.run == 7])
 

@@ -233,7 +233,7 @@ def test_an_me_that_lacks_a_run(tmp_path: Path) -> None:
     first = cert.mes[0]
     rows = first.run == RUN
     short = dataclasses.replace(
-        first, run=first.run[rows], lumi=first.lumi[rows], score=first.score[rows], flag=first.flag[rows]
+        first, run=first.run[rows], lumi=first.lumi[rows], score=first.score[rows], flag=first.flag[rows], bad_bins=None
     )
     paths = publish(dataclasses.replace(cert, mes=(short, *cert.mes[1:])), tmp_path, DATASET)
     shown = guireader.check_gui_file(paths[1], strict="dqmroot")
@@ -392,3 +392,17 @@ def test_overlay_of_another_run(cert: Certification, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No such file"):
         overlay(cert, tmp_path / "absent.root", tmp_path / "two", DATASET)
     assert not (tmp_path / "two").exists()
+
+
+def test_bad_channels(tmp_path: Path) -> None:
+    import ROOT
+
+    cert = make_certification(((SHAPE, "TH1F"), (PROFILE, "TProfile"), (MAP, "TH2F")), runs=(RUN,))
+    counts = [np.arange(30, dtype=np.int32), np.full(30, 100, np.int32), None]
+    counts[1][3] = -1
+    mes = tuple(dataclasses.replace(result, bad_bins=n) for result, n in zip(cert.mes, counts, strict=True))
+    file = ROOT.TFile.Open(str(publish(dataclasses.replace(cert, mes=mes), tmp_path, DATASET)[0]))
+    got = values(file.Get(TOP + "bad_channels_vs_ls"))
+    assert got.tolist() == [0, 0, *(float(i + (0 if i == 3 else 100)) for i in range(30))]
+    np.testing.assert_array_equal(values(file.Get(TOP + "bad_mes_vs_ls"))[9:14], [3] * 5)
+    file.Close()

@@ -23,7 +23,7 @@ __all__ = ["PieceResults", "load_results", "merge_results", "read_head", "save_r
 
 SCHEMA_VERSION = 1
 
-_PER_LS = ("run", "lumi", "score", "flag")
+_PER_LS = ("run", "lumi", "score", "flag", "bad_bins")
 _MAPS = ("mean_loss", "bad_fraction", "reference")
 _PICTURES = ("original", "reconstruction", "loss")
 
