@@ -149,7 +149,7 @@ def _picks(keys: Keys, index: list[int], names: list[str], places: dict[str, _Pl
     ]
     run = np.array([place.run for _, place in mine], np.uint32)
     lumi = np.array([place.lumi for _, place in mine], np.uint32)
-    keep = query.scoped(lumi) & query.selection.contains(run, lumi)
+    keep = _taken(query, [place for _, place in mine])
     at = np.array([i for i, _ in mine], np.int64)[keep]
     number: dict[str, int] = {}
     me = np.array([number.setdefault(names[i], len(number)) for i in at.tolist()], np.int32)
@@ -207,19 +207,19 @@ def _read_texts(
     """Sort the strings of a file into scalars, quality tests and efficiency flags."""
     scalars: dict[tuple[str, int, int], int | float | str] = {}
     quality, flags = [], set()
+    found = []
     for i in index:
-        place = places[keys.folder[i]]
-        found = _TEXT.fullmatch(keys.name[i])
-        if found is None or place is None:
-            continue
-        name, kind, value = place.prefix + found[1], found[2], found[3]
-        if kind == "qr":
+        place, match = places[keys.folder[i]], _TEXT.fullmatch(keys.name[i])
+        if match is not None and place is not None:
             # The name of a histogram with tests has no dot.
-            base, _, test = found[1].partition(".")
-            name = place.prefix + base
-        if not query.takes([name])[0] or not _taken(query, place):
-            continue
+            base, _, test = match[1].partition(".") if match[2] == "qr" else (match[1], "", "")
+            found.append((place.prefix + base, match[2], match[3], test, place))
+    takes = query.takes([name for name, *_ in found])
+    takes &= _taken(query, [place for *_, place in found])
+    for (name, kind, value, test, place), take in zip(found, takes.tolist(), strict=True):
         where = (name, place.run, place.lumi)
+        if not take:
+            continue
         if kind in _SCALARS:
             try:
                 scalars[where] = _SCALARS[kind][1](value)
@@ -245,9 +245,10 @@ def _report(name: str, test: str, value: str, place: _Place) -> QualityReport | 
     return None
 
 
-def _taken(query: Query, place: _Place) -> bool:
-    run, lumi = np.array([place.run], np.uint32), np.array([place.lumi], np.uint32)
-    return bool((query.scoped(lumi) & query.selection.contains(run, lumi))[0])
+def _taken(query: Query, places: list[_Place]) -> NDArray[np.bool_]:
+    run = np.array([place.run for place in places], np.uint32)
+    lumi = np.array([place.lumi for place in places], np.uint32)
+    return query.scoped(lumi) & query.selection.contains(run, lumi)
 
 
 def _storage(value: Any) -> str:

@@ -20,7 +20,7 @@ from dqmroot.io.decode import default_threads
 from dqmroot.io.dqmgui import open_gui
 from dqmroot.io.duplicates import first_of_each
 from dqmroot.io.flatroot import is_flat, pick_flat
-from dqmroot.io.joined import Part, form_of, joined, part_of, parts_of
+from dqmroot.io.joined import Part, collector_paused, form_of, joined, part_of, parts_of
 from dqmroot.io.names import Patterns
 from dqmroot.io.objects import read_objects
 from dqmroot.io.plan import Query, Scope
@@ -322,9 +322,11 @@ def arrays(
         parts: list[Part] = []
         if any(kind == "nano" for _, kind in kinds):
             parts += parts_of(_nano(kinds, query, scope, threads, errors))
-        for piece in _each(kinds, errors, lambda path, kind: _parts(path, kind, query, threads or default_threads())):
-            parts += piece
-        made = joined(parts)
+        with collector_paused():
+            number = threads or default_threads()
+            for piece in _each(kinds, errors, lambda path, kind: _parts(path, kind, query, number)):
+                parts += piece
+            made = joined(parts)
     nano.tell_absent(query, missing)
     return made
 

@@ -324,14 +324,15 @@ def _rows(kind: str, parts: list[_Piece], picks: Picks) -> tuple[list[MEInfo], R
     number: dict[tuple[int, ...], int] = {}
     made = []
     for part in parts:
-        me = picks.me[part.index].tolist()
+        me, run, lumi = (array[part.index] for array in (picks.me, picks.run, picks.lumi))
         mine = []
-        for name, (axes, title) in zip(me, part.info, strict=True):
+        for name, (axes, title), r, ls in zip(me.tolist(), part.info, run.tolist(), lumi.tolist(), strict=True):
             key = (name, *map(id, axes))
             at = number.get(key)
             if at is None:
                 at = number[key] = len(table)
-                table.append(MEInfo(picks.name[name], kind, axes, title))
+                # Right already where there is one of it, as in most files; else counted anew.
+                table.append(MEInfo(picks.name[name], kind, axes, title, int(ls > 0), (r,), int(ls == 0)))
             mine.append(at)
         plan = part.places.plan
         offsets = np.append(plan[:, 0], plan[-1, 0] + plan[-1, 1])
@@ -342,6 +343,6 @@ def _rows(kind: str, parts: list[_Piece], picks: Picks) -> tuple[list[MEInfo], R
             extra["bin_entries"] = part.places.bin_entries
         if len(part.places.bin_sumw2):
             extra.update(bin_sumw2=part.places.bin_sumw2, bin_sumw2_at=plan[:, 3])
-        run, lumi, entries = picks.run[part.index], picks.lumi[part.index], part.places.entries
+        entries = part.places.entries
         made.append(Rows(np.array(mine, np.int32), run, lumi, entries, offsets, part.places.contents, **extra))
     return table, join_rows(made)

@@ -171,7 +171,7 @@ def test_scalars_tests_and_flags(gui: Path) -> None:
     arrays = formats.arrays(gui, "Hcal/EventInfo/*")
     assert arrays.series("Hcal/EventInfo/iRun").values().tolist() == [306138]
     assert arrays.series("Hcal/EventInfo/nothing").values().tolist() == [""]
-    assert arrays["Float"].contents.tolist()[1] == [float("0.98765432100000003")]
+    assert arrays["Float"].contents.tolist()[0] == [float("0.98765432100000003")]
 
 
 def test_lumisections_and_scope(gui: Path) -> None:
