@@ -69,7 +69,10 @@ def read_csv(
     Raises:
         InputError: The file is no table of histograms or a row of it cannot be read.
     """
-    header = next(csv.reader([file.readline().decode("utf-8-sig", "replace")]), [])
+    try:
+        header = next(csv.reader([file.readline().decode("utf-8-sig", "replace")]), [])
+    except csv.Error as error:
+        raise InputError(path, f"neither ROOT, parquet, HDF5 nor csv: {error}") from error
     unique, wanted, order = column_names(path, header)
 
     def parse(block: bytes) -> TableRows | None:

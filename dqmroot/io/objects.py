@@ -324,7 +324,7 @@ def _rows(kind: str, parts: list[_Piece], picks: Picks) -> tuple[list[MEInfo], R
     number: dict[tuple[int, ...], int] = {}
     made = []
     for part in parts:
-        me, run, lumi = (array[part.index] for array in (picks.me, picks.run, picks.lumi))
+        me, run, lumi = picks.me[part.index], picks.run[part.index], picks.lumi[part.index]
         mine = []
         for name, (axes, title), r, ls in zip(me.tolist(), part.info, run.tolist(), lumi.tolist(), strict=True):
             key = (name, *map(id, axes))
