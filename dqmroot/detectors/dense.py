@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dqmroot.detectors.backend import load_keras
 from dqmroot.detectors.base import Detector, Progress, Sample, Sees
 from dqmroot.detectors.training import Schedule, mean_of_largest_loss, train
 from dqmroot.distance import mean_of_largest
@@ -17,6 +18,7 @@ from dqmroot.errors import UnknownNameError, UsageError
 __all__ = ["DenseAutoencoder"]
 
 _STEPS = 1700
+_RATE, _RATE_BINS = 1e-3, 200
 
 _LOSSES = ("mean_of_largest", "mse", "mae")
 
@@ -40,7 +42,8 @@ class DenseAutoencoder(Detector):
         act: Activation of each hidden layer; empty means tanh for all.
         output: Activation of the last layer.
         opt: Keras optimiser.
-        learning_rate: Its learning rate.
+        learning_rate: Its learning rate; ``None`` for 1e-3 up to 200 bins, less in proportion above: with more inputs of order
+            one the same rate drives tanh into saturation, where it learns nothing more.
         loss: ``"mean_of_largest"`` (mseTop10 where ``k`` is 10), ``"mse"`` or ``"mae"``.
         k: How many of the largest squared differences count, in the loss and in the score.
         epochs: At most so many passes over the sample; 0 for as many as make 1,700 steps. Longer training does not help: the
@@ -62,7 +65,7 @@ class DenseAutoencoder(Detector):
         act: Sequence[str] = (),
         output: str = "tanh",
         opt: str = "adam",
-        learning_rate: float = 1e-3,
+        learning_rate: float | None = None,
         loss: str = "mean_of_largest",
         k: int = 10,
         epochs: int = 0,
@@ -109,7 +112,7 @@ class DenseAutoencoder(Detector):
 
     def build(self, n_bins: int) -> Any:
         """Return the compiled Keras network for histograms of ``n_bins`` bins; 102 bins make 10,557 parameters."""
-        import keras
+        keras = load_keras()
 
         if self.k > n_bins:
             raise UsageError(f"detector {self.name}: k={self.k}, but the histogram has only {n_bins} bins")
@@ -119,7 +122,7 @@ class DenseAutoencoder(Detector):
             first = keras.initializers.GlorotUniform(seed=self.seed * 1000 + i)
             network.add(keras.layers.Dense(width, activation=activation, kernel_initializer=first))
         optimizer = keras.optimizers.get(self.opt)
-        optimizer.learning_rate = self.learning_rate
+        optimizer.learning_rate = self.learning_rate or _RATE * min(1.0, _RATE_BINS / n_bins)
         loss = mean_of_largest_loss(self.k) if self.loss == "mean_of_largest" else self.loss
         network.compile(optimizer=optimizer, loss=loss)
         return network
