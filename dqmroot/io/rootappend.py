@@ -10,6 +10,7 @@ import os
 import re
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import BinaryIO
 import numpy as np
 import uproot
 
-from dqmroot.errors import InputError
+from dqmroot.errors import DQMError, InputError
 from dqmroot.io.rootwrite import BEGIN, Directory, RootWriter, encoded, joined
 
 __all__ = ["check_chain", "gui_run", "reopen"]
@@ -59,6 +60,7 @@ class _File:
 
     def __init__(self, stream: BinaryIO, path: str | os.PathLike[str]) -> None:
         self.stream, self.path = stream, path
+        self.size = stream.seek(0, os.SEEK_END)
         data = self.at(0, 63)
         if data[:4] != b"root":
             raise InputError(path, "not a ROOT file")
@@ -66,18 +68,17 @@ class _File:
         compression, info = struct.unpack_from(">ii", data, 33)
         if version >= _SMALL_FILE or begin != BEGIN:
             raise InputError(path, "a ROOT file with 64-bit offsets, which the DQM GUI does not read")
-        if end > self.stream.seek(0, os.SEEK_END):
+        if end > self.size:
             raise InputError(path, f"truncated: it says that it has {end} bytes")
         if not free or not n_free:
             raise InputError(path, "was never closed: its writer died")
         self.header = _Header(version, end, free, n_free, name_length, compression, info, data[45:63])
 
     def at(self, position: int, length: int) -> bytes:
-        self.stream.seek(max(position, 0))
-        data = self.stream.read(max(length, 0))
-        if position < 0 or len(data) != length:
+        if position < 0 or length < 0 or position + length > self.size:
             raise InputError(self.path, f"truncated: {length} bytes wanted at {position}")
-        return data
+        self.stream.seek(position)
+        return self.stream.read(length)
 
     def key_at(self, seek: int) -> _Key:
         length: int = struct.unpack(">iHIIH", self.at(seek, 16))[-1]
@@ -149,6 +150,19 @@ class _File:
                 yield from self.extents(inner, directory)
 
 
+@contextmanager
+def _told(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Tell whatever goes wrong in the bytes of a file as a fault of the file."""
+    try:
+        yield
+    except DQMError:
+        raise
+    except OSError as error:
+        raise InputError(path, error.strerror or str(error)) from error
+    except Exception as error:
+        raise InputError(path, f"is broken: {type(error).__name__} {error}".rstrip()) from error
+
+
 def _run_directory(file: _File) -> tuple[int, Directory, Directory]:
     """Return the run, the directory of the run, and the one above it."""
     top = file.top()
@@ -170,11 +184,8 @@ def gui_run(path: str | os.PathLike[str]) -> int:
     Raises:
         InputError: The file cannot be read, or is no DQM GUI file of one run.
     """
-    try:
-        with Path(path).open("rb") as stream:
-            return _run_directory(_File(stream, path))[0]
-    except OSError as error:
-        raise InputError(path, error.strerror or str(error)) from error
+    with _told(path), Path(path).open("rb") as stream:
+        return _run_directory(_File(stream, path))[0]
 
 
 def reopen(
@@ -192,8 +203,12 @@ def reopen(
     Raises:
         InputError: The file is broken.
     """
-    file = _File(stream, path)
-    header = file.header
+    with _told(path):
+        return _reopen(_File(stream, path), run, without, time)
+
+
+def _reopen(file: _File, run: int, without: str, time: datetime | None) -> RootWriter:
+    header, stream = file.header, file.stream
     _, here, above = _run_directory(file)
     keys, old_list = file.keys(here)
     gaps = [old_list] if old_list[1] else []
@@ -208,7 +223,8 @@ def reopen(
     gaps += [(first, last - first + 1) for _, first, last in segments if last < header.end]
     info = file.key_at(header.info)
     gaps += [(free.seek, free.nbytes), (info.seek, info.nbytes)]
-    with uproot.open(path) as opened:
+    _check_gaps(gaps, file)
+    with uproot.open(file.path) as opened:
         known = {(name, version) for name, versions in opened.file.streamers.items() for version in versions}
     top = file.top()
     top.folders[b"DQMData"] = above
@@ -224,6 +240,14 @@ def reopen(
         stream, top, end=end, uuid=header.uuid, time=time, changed=[here], streamers=streamers, known=known,
         gaps=gaps, version=header.version, compression=header.compression,
     )  # fmt: skip
+
+
+def _check_gaps(gaps: list[tuple[int, int]], file: _File) -> None:
+    at = BEGIN
+    for first, length in sorted(gaps):
+        if first < at or length < 4 or first + length > file.header.end:
+            raise InputError(file.path, f"its list of free bytes is broken: {length} bytes at {first}")
+        at = first + length
 
 
 def check_chain(stream: BinaryIO, path: str | os.PathLike[str]) -> None:

@@ -11,6 +11,8 @@ import guireader
 import numpy as np
 import pytest
 import uproot
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dqmroot.errors import InputError, UsageError
 from dqmroot.io.guifile import Item, overlay_gui_file, write_gui_file
@@ -224,3 +226,36 @@ def test_real_files(tmp_path: Path, real_data: Path, name: str) -> None:
     made = overlay(source, tmp_path / "out")
     assert contents(made) == contents(source)
     guireader.walk(made.read_bytes())
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    folder = tmp_path_factory.mktemp("samples")
+    out = []
+    for writer in WRITERS:
+        writer(folder / NAME)
+        out.append((folder / NAME).read_bytes())
+        (folder / NAME).unlink()
+    return out
+
+
+@pytest.mark.filterwarnings("ignore::Warning")
+@settings(max_examples=150, deadline=None)
+@given(
+    st.integers(0, 2),
+    st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=6),
+)
+def test_damaged_files_are_told_or_survive(
+    tmp_path_factory: pytest.TempPathFactory, samples: list[bytes], which: int, damage: list[tuple[float, int]]
+) -> None:
+    data = bytearray(samples[which])
+    for place, value in damage:
+        data[int(place * len(data))] = value
+    folder = tmp_path_factory.mktemp("damaged")
+    (folder / NAME).write_bytes(data)
+    try:
+        made = overlay_gui_file(folder / NAME, lambda run: folder / "out" / NAME, items)
+    except (InputError, UsageError):
+        assert not (folder / "out" / NAME).exists()
+    else:
+        assert made.stat().st_size > 100
