@@ -18,9 +18,7 @@ __all__ = ["prepare", "score"]
 Array = NDArray[Any]
 
 
-def prepare(
-    values: Array, region: Region, factors: tuple[int, ...], mode: str = ""
-) -> tuple[NDArray[np.float32], Array, Array]:
+def prepare(values: Array, region: Region, factors: tuple[int, ...], mode: str = "") -> tuple[Array, Array, Array]:
     """Cut out a region, sum groups of bins, and normalise.
 
     Args:
@@ -30,11 +28,12 @@ def prepare(
         mode: ``"integral"``, ``"maximum"`` or ``""`` for neither, as `dqmroot.kernels.scale.normalise`.
 
     Returns:
-        ``(n, …)`` float32, ``(n,)`` divisors (1 without a mode) and ``(n,)`` the number of negative results before the division.
+        ``(n, …)`` float32 for float32, else float64; ``(n,)`` divisors (1 without a mode) and
+        ``(n,)`` the number of negative results before the division.
     """
     flat, strides, shape = rows(values)
     low, size, by = _geometry(region, factors)
-    out = np.empty((shape[0], *size), np.float32)
+    out = np.empty((shape[0], *size), _kept(values))
     divisor = np.ones(shape[0])
     negative = np.zeros(shape[0], np.int64)
     over_rows(_prepare, shape[0], flat.nbytes, flat, *strides, *low, *by, MODES.get(mode, -1), out, divisor, negative)
@@ -67,8 +66,13 @@ def score(
     out = np.empty(shape[0])
     negative = np.zeros(shape[0], np.int64)
     numbers = (*low, *size, *by, MODES.get(mode, -1), k, DIFFERENCES[kind])
-    over_rows(_score, shape[0], flat.nbytes, flat, *strides, *numbers, expected, out, negative)
+    one = np.empty(0, _kept(values))
+    over_rows(_score, shape[0], flat.nbytes, flat, *strides, *numbers, expected, one, out, negative)
     return out, negative
+
+
+def _kept(values: Array) -> type[np.floating[Any]]:
+    return np.float32 if values.dtype == np.float32 else np.float64
 
 
 def _geometry(region: Region, factors: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
@@ -105,9 +109,11 @@ def _prepare(first, last, flat, sn, sz, sy, z0, y0, x0, fz, fy, fx, mode, out, d
 
 
 @fast_kernel
-def _score(first, last, flat, sn, sz, sy, z0, y0, x0, nz, ny, nx, fz, fy, fx, mode, k, kind, expected, out, negative):  # type: ignore[no-untyped-def]
+def _score(
+    first, last, flat, sn, sz, sy, z0, y0, x0, nz, ny, nx, fz, fy, fx, mode, k, kind, expected, like, out, negative
+):  # type: ignore[no-untyped-def]
     line = np.empty(nx * fx)
-    one = np.empty((nz, ny, nx), np.float32)
+    one = np.empty((nz, ny, nx), like.dtype)
     cells = one.reshape(one.size)
     found = np.empty(one.size)
     best = np.empty(k)

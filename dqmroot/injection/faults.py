@@ -187,7 +187,7 @@ def mask_of(boxes: Boxes, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     for axis in range(3):
         at = np.arange(shape[axis + 1])
         inside = (at >= boxes[:, axis, :1]) & (at < boxes[:, axis, 1:])
-        out &= inside.reshape(len(boxes), *(-1 if a == axis else 1 for a in range(3)))
+        out &= inside.reshape(len(boxes), *(len(at) if a == axis else 1 for a in range(3)))
     return out
 
 

@@ -110,7 +110,11 @@ def _all(nbins: Sequence[int], draws: Draws, size: Any, me: str) -> tuple[Boxes,
 
 
 def _region(nbins: Sequence[int], draws: Draws, size: Any, me: str) -> tuple[Boxes, Boxes]:
-    given = (5,) * len(nbins) if size is None else ((int(size),) if np.ndim(size) == 0 else tuple(map(int, size)))
+    given = (
+        tuple(min(5, n) for n in nbins)
+        if size is None
+        else ((int(size),) if np.ndim(size) == 0 else tuple(map(int, size)))
+    )
     if len(given) != len(nbins) or any(not 1 <= s <= n for s, n in zip(given, nbins, strict=False)):
         raise UsageError(f"{me}: a region of {given} bins does not fit {tuple(nbins)} bins, x first")
     length = np.tile(np.array(given, np.int64), (len(draws), 1))

@@ -148,6 +148,7 @@ class Rebin(BinStep):
     """
 
     name: ClassVar[str] = "rebin"
+    variadic: ClassVar[bool] = True
 
     factors: tuple[int, ...]
 
@@ -229,7 +230,7 @@ def rebin(*factors: int | Sequence[int]) -> Rebin:
     """Sum neighbouring bins: ``rebin(2, 2)`` or ``rebin((2, 2))``, one whole factor per axis, x first."""
     flat: list[int] = []
     for factor in factors:
-        flat.extend([factor] if isinstance(factor, int | np.integer) else factor)
+        flat.extend(factor if isinstance(factor, Sequence) else [factor])
     return Rebin(tuple(flat))
 
 

@@ -38,7 +38,7 @@ class Plan:
         """Return the prepared values, ``(n_ls, [z,] [y,] x)`` float32."""
         out, _, negative = chain.prepare(me.contents, self.region, self.factors, self.mode)
         self._check(me, negative)
-        return out
+        return np.asarray(out, np.float32)
 
     def score(self, me: MonitorElement, reference: Array, k: int, kind: str) -> NDArray[np.float64]:
         """Return the mean of the ``k`` largest differences to ``reference``, ``(n_ls,)``."""
@@ -61,7 +61,7 @@ def fuse(steps: Sequence[Step], me: MonitorElement) -> Plan | None:
     Raises:
         UsageError: A step does not fit the series.
     """
-    if me.contents.dtype != np.float32 or me.is_profile or not me.axes:
+    if me.is_profile or not me.axes:
         return None
     axes: tuple[Axis, ...] = me.axes
     low, high = [1] * len(axes), [axis.nbins + 1 for axis in axes]

@@ -32,6 +32,7 @@ class Smooth(Step):
     """
 
     name: ClassVar[str] = "smooth"
+    variadic: ClassVar[bool] = True
 
     weights: tuple[Any, ...] = (3,)
 

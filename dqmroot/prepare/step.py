@@ -32,6 +32,7 @@ class Step:
 
     name: ClassVar[str] = ""
     learns: ClassVar[bool] = False
+    variadic: ClassVar[bool] = False  # whether its one parameter may be given as several: rebin(2, 2)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -199,8 +200,8 @@ def _make(name: str, positional: tuple[Any, ...], keywords: dict[str, Any]) -> S
     for key in keywords:
         if key not in fields:
             raise UnknownNameError("parameter", key, fields, f"the step {name}")
-    if name == "rebin" and positional:
-        positional = (positional if not isinstance(positional[0], tuple) else positional[0],)
+    if cls.variadic and positional:
+        positional = (positional[0] if len(positional) == 1 and isinstance(positional[0], tuple) else positional,)
     try:
         return cls(*positional, **keywords)
     except TypeError as error:
