@@ -42,6 +42,7 @@ HOMES = {
     "cramjam": {"io"},
     "xxhash": {"io"},
     "fsspec": {"io"},
+    "XRootD": {"io"},
     "ROOT": {"io"},
     "matplotlib": {"plot"},
     "PIL": {"plot"},

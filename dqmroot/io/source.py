@@ -132,7 +132,26 @@ class SeekableSource:
         return self.source.read(start, stop)
 
 
-OPENERS: dict[str, Callable[[str], Source]] = {}
+def _http(path: str) -> Source:
+    from dqmroot.io.remote import HttpSource
+
+    return HttpSource(path)
+
+
+def _xrootd(path: str) -> Source:
+    from dqmroot.io.remote import XRootDSource
+
+    return XRootDSource(path)
+
+
+OPENERS: dict[str, Callable[[str], Source]] = {
+    "http": _http,
+    "https": _http,
+    "root": _xrootd,
+    "roots": _xrootd,
+    "xroot": _xrootd,
+    "xroots": _xrootd,
+}
 """How to open a URL, by its scheme; a plain path is a `LocalSource`."""
 
 
