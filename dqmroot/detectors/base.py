@@ -91,6 +91,7 @@ class Detector(ABC):
     """Parameters for a quick look: the least training that keeps the promise."""
 
     bins_: tuple[int, ...] | None = None
+    checkpoint: str | Path | None = None
     history_: Mapping[str, list[float]]
 
     @property
@@ -112,12 +113,14 @@ class Detector(ABC):
         """Whether the detector has learnt."""
         return self.bins_ is not None
 
-    def fit(self, x: Sample, *, progress: Progress | None = None) -> Self:
+    def fit(self, x: Sample, *, progress: Progress | None = None, checkpoint: str | Path | None = None) -> Self:
         """Learn from good lumisections.
 
         Args:
             x: ``(n_ls, *bins)`` or a prepared series.
             progress: Called while learning; optional.
+            checkpoint: File (.npz) in which a network keeps the state of its training: called again with it, an interrupted
+                training goes on. Detectors that learn in no time do not write it.
 
         Raises:
             EmptySelectionError: No lumisection, or none that holds anything.
@@ -141,7 +144,7 @@ class Detector(ABC):
             raise EmptySelectionError(f"{self.name}: every training LS is empty")
         if self.input == "counts":
             self._need_counts(values[full])
-        self.history_ = {}
+        self.history_, self.checkpoint = {}, checkpoint
         self._learn(_taken(values, full), _rows(x, full), progress)
         self.bins_ = values.shape[1:]
         return self

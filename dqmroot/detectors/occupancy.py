@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from dqmroot.detectors.shapes import check_length, flat, mean_shape
 
-__all__ = ["Occupancy"]
+__all__ = ["CLIP", "Occupancy"]
 
 Rows = NDArray[np.float64]
 
-_CLIP = 4.0  # cells further off than this many σ do not enter the rate of an LS
+CLIP = 4.0  # cells further off than this many σ do not enter the rate of an LS
 _FEWEST = 5.0  # mean counts below which a cell says nothing about the scatter
 _SATURATED = 0.9  # a largest probability above this is taken for 1: cells that fire in every event
 
@@ -76,7 +76,7 @@ class Occupancy:
         weight = 1 / np.maximum(1 - self.saturation * self.shape, 0.01)
         for _ in range(3):
             expected = rate * self.shape
-            kept = np.square(counts - expected) <= _CLIP**2 * (self.variance(expected, rate) + 1)
+            kept = np.square(counts - expected) <= CLIP**2 * (self.variance(expected, rate) + 1)
             trusted = (kept * self.shape).sum(axis=1, keepdims=True) > 0.2
             kept = kept * weight
             share = np.maximum((kept * self.shape).sum(axis=1, keepdims=True), 1e-12)

@@ -19,7 +19,7 @@ Rows = NDArray[np.float64]
 def flat(x: ArrayLike) -> Rows:
     """Return ``(n_ls, all bins)`` float64."""
     array = np.asarray(x, np.float64)
-    return array.reshape(len(array), -1)
+    return array.reshape(len(array), int(np.prod(array.shape[1:])))
 
 
 def shares(x: ArrayLike) -> Rows:
