@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from dqmroot.evaluate import evaluate_scores
     from dqmroot.injection import Injected, inject
     from dqmroot.io.arrays import Arrays, MEInfo
+    from dqmroot.io.convert import from_dataframe, from_hist, from_root
     from dqmroot.io.formats import arrays, iterate, list_mes, read
+    from dqmroot.io.interpretation import AsHistograms
     from dqmroot.io.ragged import map_series
     from dqmroot.model import Model, load_models, save_models
     from dqmroot.prepare import (
@@ -63,7 +65,9 @@ _HOMES = {
     "dqmroot.evaluate": ("evaluate_scores",),
     "dqmroot.injection": ("Injected", "inject"),
     "dqmroot.io.arrays": ("Arrays", "MEInfo"),
+    "dqmroot.io.convert": ("from_dataframe", "from_hist", "from_root"),
     "dqmroot.io.formats": ("arrays", "iterate", "list_mes", "read"),
+    "dqmroot.io.interpretation": ("AsHistograms",),
     "dqmroot.io.ragged": ("map_series",),
     "dqmroot.model": ("Model", "load_models", "save_models"),
     "dqmroot.prepare": (
@@ -96,6 +100,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Arrays",
+    "AsHistograms",
     "Axis",
     "Certification",
     "Conditions",
@@ -120,6 +125,9 @@ __all__ = [
     "drop_empty",
     "evaluate_scores",
     "follow",
+    "from_dataframe",
+    "from_hist",
+    "from_root",
     "include_flow",
     "inject",
     "iterate",

@@ -7,6 +7,7 @@ they are made of, so that rebinning and adding lumisections stay right.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -104,6 +105,7 @@ class Axis:
         )
 
 
+_SUMS = ("contents", "sumw2", "bin_entries", "bin_sumw2")
 _PER_LS = ("run", "lumi", "entries", "contents", "sumw2", "bin_entries", "bin_sumw2")
 
 
@@ -278,10 +280,25 @@ class MonitorElement:
             view["variance"] = self.sumw2[index].T
         else:
             view[...] = self.contents[index].T
+        # What a hist.Hist has no place for; `dqmroot.from_hist` reads it back.
+        out.from_me = {
+            "storage": self.storage,
+            "title": self.title,
+            "run": int(self.run[index]),
+            "lumi": int(self.lumi[index]),
+            "entries": float(self.entries[index]),
+        }
+        if self.bin_entries is not None:
+            sums = {what: getattr(self, what) for what in _SUMS}
+            out.from_me["sums"] = {what: array[index] for what, array in sums.items() if array is not None}
+            out.from_me["view"] = np.array(view)
         return out
 
     def to_dataframe(self, *, flow: bool = False) -> pd.DataFrame:
-        """Return one row per LS: run, lumi, entries, the conditions, and ``values``, a flat array per row."""
+        """Return one row per LS: run, lumi, entries, the conditions, and ``values``, a flat array per row.
+
+        With ``flow`` the sums that are stored come too, and `dqmroot.from_dataframe` makes the same series of it.
+        """
         try:
             import pandas as pd
         except ImportError as error:
@@ -291,7 +308,27 @@ class MonitorElement:
         values = self.values(flow=flow).reshape(len(self), -1)
         columns: dict[str, Any] = {"run": self.run, "lumi": self.lumi, "entries": self.entries}
         columns.update(self.conditions)
-        return pd.DataFrame({**columns, "values": list(values)})
+        frame = pd.DataFrame({**columns, "values": list(values)})
+        stored = {what: array for what in _SUMS if (array := getattr(self, what)) is not None}
+        if flow:
+            for what, array in stored.items():
+                if what != "contents" or self.is_profile:
+                    frame[what] = list(array.reshape(len(self), -1))
+        frame.attrs["me"] = {
+            "name": self.name,
+            "storage": self.storage,
+            "title": self.title,
+            "axes": [axis.to_dict() for axis in self.axes],
+            "conditions": list(self.conditions),
+            "columns": {what: array.dtype.str for what, array in stored.items()},
+            "flow": flow,
+        }
+        return frame
+
+    def to_root(self, index: int) -> Any:
+        """Return one LS as the PyROOT object that it was stored as; see `dqmroot.io.convert.to_root`."""
+        # The layers run downward; this is a door up, opened only when somebody asks.
+        return importlib.import_module("dqmroot.io.convert").to_root(self, index)
 
     def sort(self) -> MonitorElement:
         """Return the series ordered by run, then lumisection (stable)."""

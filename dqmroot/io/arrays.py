@@ -16,7 +16,7 @@ from dqmroot.series import Axis, MonitorElement
 if TYPE_CHECKING:
     import awkward as ak
 
-__all__ = ["Arrays", "MEInfo", "Rows"]
+__all__ = ["Arrays", "MEInfo", "Rows", "awkward_of"]
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Arrays(Mapping[str, "ak.Array"]):
         if storage not in self.rows:
             raise UnknownNameError("storage type", storage, self.rows)
         if storage not in self._made:
-            self._made[storage] = _awkward(self.rows[storage])
+            self._made[storage] = awkward_of(self.rows[storage])
         return self._made[storage]
 
     def __iter__(self) -> Iterator[str]:
@@ -214,7 +214,8 @@ def _check_alike(first: MEInfo, other: MEInfo) -> None:
             )
 
 
-def _awkward(rows: Rows) -> ak.Array:
+def awkward_of(rows: Rows) -> ak.Array:
+    """Return rows as an awkward array of records."""
     import awkward as ak
 
     def lists(flat: NDArray[Any]) -> Any:
