@@ -17,6 +17,7 @@ OFFLINE = re.compile(r"^(?:.*/)?DQM_V(\d+)_R(\d+)((?:__[-A-Za-z0-9_]+){3})\.root
 EXACT = re.compile(r"^DQM_V0001_R\d{9}__.+\.root$")
 UPLOAD = re.compile(r"^[-A-Za-z0-9_]+\.root$")
 DATASET = re.compile(r"^(/[-A-Za-z0-9_]+){3}$")
+RELEASE = re.compile(r"^/[^/]+/(CMSSW(?:_[0-9]+)+(?:_pre[0-9]+)?)[-_].*$")
 ERA = re.compile(r"^([A-Za-z]+\d+|CMSSW(?:_[0-9]+)+(?:_pre[0-9]+)?)")
 CHARACTERS = re.compile(r"[-A-Za-z0-9/+=_()# ]+")
 SCALAR = re.compile(r"^<(.*)>(i|f|s|e|t|qr)=(.*)</\1>$")
@@ -67,12 +68,14 @@ def check_name(name: str) -> tuple[int, str]:
     refuse(dataset.count("/") != 3 or DATASET.match(dataset) is None, f"{name}: data set {dataset}")
     _, primary, era, _ = dataset.split("/")
     refuse(ERA.match(era) is None, f"{name}: failed to determine the era of {era}")
-    relval = primary.startswith("RelVal")
-    refuse(
-        "CMSSW" in dataset and not era.startswith("CMSSW_"),
-        f"{name}: CMSSW in a data set that is no release validation",
-    )
-    refuse(relval and not era.startswith("CMSSW_"), f"{name}: a RelVal era must be CMSSW_")
+    relval, release = primary.startswith("RelVal"), RELEASE.match(dataset) is not None
+    refuse("CMSSW" in dataset and not release, f"{name}: non-relval dataset name contains 'CMSSW'")
+    refuse(primary == "RelVal", f"{name}: RelVal of what?")
+    refuse(relval and not release, f"{name}: a RelVal era must be CMSSW_")
+    if "rundepMC" in dataset[1:].partition("/")[2]:
+        refuse(run == 1, f"{name}: run dependent simulation, but run number is 1")
+    else:
+        refuse(release and relval != (run == 1), f"{name}: relval naming, but run number {run}")
     refuse(run < 1, f"{name}: run {run}")
     return run, dataset
 

@@ -17,6 +17,7 @@ __all__ = ["EfficiencyFlag", "QualityTest", "Scalar", "check_dataset", "file_nam
 
 _DATASET = re.compile(r"(/[-A-Za-z0-9_]+){3}")
 _ERA = re.compile(r"([A-Za-z]+\d+|CMSSW(?:_[0-9]+)+(?:_pre[0-9]+)?)")
+_RELEASE = re.compile(r"CMSSW(_[0-9]+)+(_pre[0-9]+)?[-_].*")
 _ALLOWED = re.compile(rb"[^-A-Za-z0-9+_()# ]")
 _NAME = re.compile(r"[-A-Za-z0-9+=_()# ]+")
 _PART, _PATH = 120, 400
@@ -40,22 +41,32 @@ def check_dataset(dataset: str, run: int | None = None) -> str:
             )
     if not _ERA.match(parts[1]):
         raise UsageError(wrong + f"the era {parts[1]!r} must start with letters and digits, such as Run2024C-…-v1")
-    if any("CMSSW" in part for part in (parts[0], parts[2])) or (
-        "CMSSW" in parts[1] and not parts[1].startswith("CMSSW_")
-    ):
-        raise UsageError(wrong + "only an era may say CMSSW, and it starts with CMSSW_")
-    if parts[0].startswith("RelVal") and not parts[1].startswith("CMSSW_"):
-        raise UsageError(wrong + "the era of a RelVal data set must start with CMSSW_")
+    release = _RELEASE.match(f"{parts[1]}/{parts[2]}")
+    if "CMSSW" in dataset and not release:
+        raise UsageError(
+            wrong + "only an era of release validation says CMSSW: it reads CMSSW_14_0_0-… or CMSSW_14_0_0_pre1-…"
+        )
+    if parts[0] == "RelVal":
+        raise UsageError(wrong + "RelVal is followed by the name of a sample")
+    if parts[0].startswith("RelVal") and not release:
+        raise UsageError(wrong + "the era of a RelVal data set must start with CMSSW_14_0_0- or the like")
     if run is not None:
         if not 1 <= run <= 999_999_999:
             raise UsageError(f"run {run}: a DQM GUI file name holds runs 1 to 999999999")
-        if parts[1].startswith("CMSSW_") and parts[0].startswith("RelVal") != (run == 1):
-            raise UsageError(
-                wrong + f"of release validation: run 1 goes with RelVal…, other runs with data; run is {run}"
-            )
+        _check_run(parts, bool(release), run)
         if len(_file_name(dataset, run)) > 255:
             raise UsageError(wrong + "is too long for a file name")
     return dataset
+
+
+def _check_run(parts: list[str], release: bool, run: int) -> None:
+    """Simulation has run 1, data and run-dependent simulation have not."""
+    wrong = f"dataset '/{'/'.join(parts)}': "
+    if any("rundepMC" in part for part in parts[1:]):
+        if run == 1:
+            raise UsageError(wrong + "run-dependent simulation is not of run 1")
+    elif release and parts[0].startswith("RelVal") != (run == 1):
+        raise UsageError(wrong + f"of release validation: run 1 goes with RelVal…, other runs with data; run is {run}")
 
 
 def file_name(dataset: str, run: int) -> str:
