@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -406,3 +407,32 @@ def test_bad_channels(tmp_path: Path) -> None:
     assert got.tolist() == [0, 0, *(float(i + (0 if i == 3 else 100)) for i in range(30))]
     np.testing.assert_array_equal(values(file.Get(TOP + "bad_mes_vs_ls"))[9:14], [3] * 5)
     file.Close()
+
+
+def test_command_line(cert: Certification, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from dqmroot.cli import main
+
+    cert.save(tmp_path / "cert")
+    words = ["publish", str(tmp_path / "cert"), "--dataset", DATASET, "-o"]
+    assert main([*words, str(tmp_path / "one"), "--json"]) == 0
+    assert [Path(path).name for path in json.loads(capsys.readouterr().out)["files"]] == [*NAMES, "scores.root"]
+    for name in NAMES:
+        guireader.check_gui_file(tmp_path / "one" / name, strict="dqmroot")
+    assert main([*words, str(tmp_path / "two"), "--overlay", str(tmp_path / "one" / NAMES[1])]) == 0
+    assert f"wrote {tmp_path / 'two' / NAMES[1]}" in capsys.readouterr().err
+    guireader.check_gui_file(tmp_path / "two" / NAMES[1], strict="dqmroot")
+    assert main([*words, str(tmp_path / "two"), "--overlay", "absent.root"]) == 3
+    assert "absent.root: No such file" in capsys.readouterr().err
+    assert main([*words[:3], "Demo", "-o", str(tmp_path / "three")]) == 2
+    assert "'Demo': must be /Primary/Era/Tier" in capsys.readouterr().err
+    assert main(["publish", str(tmp_path / "nothing"), *words[2:], str(tmp_path)]) == 3
+
+
+def test_what_was_saved_is_published_the_same(cert: Certification, tmp_path: Path) -> None:
+    from dqmroot.certification import load_certification
+
+    when = datetime(2024, 7, 1, tzinfo=UTC)
+    cert.save(tmp_path / "cert")
+    one = publish(cert, tmp_path / "one", DATASET, time=when)
+    two = publish(load_certification(tmp_path / "cert"), tmp_path / "two", DATASET, time=when)
+    assert [path.read_bytes() for path in one[:-1]] == [path.read_bytes() for path in two[:-1]]

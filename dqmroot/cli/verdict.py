@@ -1,4 +1,4 @@
-"""Verbs that give the verdict: certify, report, demo."""
+"""Verbs that give the verdict: certify, publish, report, demo."""
 
 from __future__ import annotations
 
@@ -32,6 +32,25 @@ def add_verbs(verbs: Any) -> None:
         "--fail-on-bad", action="store_true", help=f"exit with {_FAIL_ON_BAD} when an LS is judged bad"
     )
     certify.add_argument("--json", action="store_true", help="the summary on stdout")
+
+    publish = new_verb(
+        verbs,
+        "publish",
+        _publish,
+        "write the DQM GUI files of a certification again: under another dataset, or beside the originals",
+        "dqmroot publish certification --dataset /ZeroBias/Run2024C-dqmroot-v1/DQMIO -o published",
+    )
+    publish.add_argument("certification", metavar="OUT", help="what certify wrote: its folder, or certification.json")
+    publish.add_argument("--dataset", required=True, metavar="/PD/Era/Tier", help="dataset in the names of the files")
+    publish.add_argument("-o", "--output", required=True, metavar="FOLDER", help="folder of the files")
+    publish.add_argument(
+        "--overlay",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a DQM GUI file: write a copy of it with dqmroot's folder beside what it has (once per run)",
+    )
+    publish.add_argument("--json", action="store_true", help="what was written on stdout")
 
     report = new_verb(
         verbs, "report", _report, "make a report that a browser opens from disk", "dqmroot report certification"
@@ -77,6 +96,22 @@ def _certify(args: argparse.Namespace) -> int:
     if status == 0 and args.fail_on_bad and (cert.verdict == BAD).any():
         return _FAIL_ON_BAD
     return status
+
+
+def _publish(args: argparse.Namespace) -> int:
+    from dqmroot.certification import load_certification
+    from dqmroot.publication import overlay, publish
+
+    cert = load_certification(args.certification)
+    if args.overlay:
+        written = [overlay(cert, source, args.output, args.dataset) for source in args.overlay]
+    else:
+        written = publish(cert, args.output, args.dataset)
+    if args.json:
+        print_json({"files": [str(path) for path in written]})
+    for path in written:
+        say(args, f"wrote {path}")
+    return 0
 
 
 def _report(args: argparse.Namespace) -> int:
