@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dqmroot.certification import BAD, GOOD, NOT_JUDGED, Certification, MEResult, WorstLS
+from dqmroot.certification import BAD, GOOD, NOT_JUDGED, Certification, MEResult, WorstLS, combine
+from dqmroot.examples import Examples, choose_examples
 from dqmroot.series import Axis
 
 MAP, SHAPE, PROFILE = "Hcal/DigiTask/Occupancy/depth/depth1", "CSC/FEDIntegrity/FEDTotalEventSize", "Tracking/Mean"
@@ -58,3 +59,27 @@ def make_certification(
     verdict = np.where((flags == BAD).any(0), BAD, np.where((flags == GOOD).any(0), GOOD, NOT_JUDGED)).astype(np.int8)
     reasons = tuple((f"{mes[0][0]}: score above threshold",) if v == BAD else () for v in verdict)
     return Certification(run, lumi, verdict, reasons, results)
+
+
+def make_large(n_ls: int, n_mes: int, run: int = 355555) -> Certification:
+    """One run as large as they come: every third ME a map of 84 x 72 bins, bad stretches here and there, some LS not judged."""
+    rng = np.random.default_rng(1)
+    lumi, runs = np.arange(1, n_ls + 1, dtype=np.uint32), np.full(n_ls, run, np.uint32)
+    map_axes = (Axis(84, -42.0, 42.0, title="ieta"), Axis(72, 0.5, 72.5, title="iphi"))
+    results = []
+    for k in range(n_mes):
+        axes = map_axes if k % 3 == 0 else AXES["TH1F"]
+        shape = tuple(axis.nbins for axis in reversed(axes))
+        score = rng.exponential(1.0, n_ls)
+        score[100 * (k % 25) : 100 * (k % 25) + 20 + k % 7] += 10.0
+        score[rng.integers(0, n_ls, n_ls // 150)] = np.nan
+        flag = np.where(np.isnan(score), NOT_JUDGED, np.where(score > 9.0, BAD, GOOD)).astype(np.int8)
+        rows = choose_examples(runs, score, flag, 10 if k % 3 == 0 else 100)
+        original = rng.poisson(50, (len(rows), *shape)).astype(np.float32)
+        expected = rng.normal(50.0, 0.5, original.shape).astype(np.float32)
+        kept = Examples(runs[rows], lumi[rows], original, expected, (original - expected) ** 2)
+        maps = {run: rng.exponential(1.0, shape)}, {run: rng.random(shape)}, {}, {run: np.full(shape, 50, np.float32)}
+        name = f"Hcal/DigiTask/Occupancy/part{k // 10}/depth{k}"
+        storage = "TH2F" if k % 3 == 0 else "TH1F"
+        results.append(MEResult(name, storage, axes, runs, lumi, score, flag, 9.0, "", 1e-3, *maps, kept))
+    return combine(results)

@@ -51,8 +51,8 @@
 
   const packColour = ([r, g, b]) => (255 << 24) | (b << 16) | (g << 8) | r;
 
-  const columnRanges = (pixels, scale) => {
-    // First and last LS (as columns of the matrix) that each pixel covers.
+  /** First and last LS that each pixel covers. */
+  const columnRanges = (pixels) => {
     const run = view.run;
     const ranges = new Int32Array(pixels * 2);
     const per = (view.to - view.from) / pixels;
@@ -64,11 +64,10 @@
       ranges[2 * p] = low;
       ranges[2 * p + 1] = high;
     }
-    return { ranges, scale };
+    return ranges;
   };
 
   const paintMap = () => {
-    const run = view.run;
     const theme = dqmroot.theme();
     const height = mapHeight();
     const tall = rowHeight();
@@ -85,22 +84,33 @@
       return;
     }
     const left = Math.round(gutter * scale);
-    const pixels = canvas.width - left;
-    const { ranges } = columnRanges(pixels);
-    const image = context.createImageData(pixels, canvas.height);
+    const top = scroll();
+    const first = Math.floor(top / tall);
+    const last = Math.min(view.order.length - 1, Math.floor((top + height) / tall));
+    context.putImageData(cells(canvas.width - left, canvas.height, scale, tall, top, first, last), left, 0);
+    paintNames(context, theme, first, last, tall, top);
+    paintCursor(context, theme, height, tall, top);
+  };
+
+  /* What was last painted, and for which view: moving the cursor alone changes no cell. */
+  let painted = null;
+
+  const cells = (pixels, tallAll, scale, tall, top, first, last) => {
+    const run = view.run;
+    const theme = dqmroot.theme();
+    const key = [run, view.order, theme, view.from, view.to, view.colour, pixels, tallAll, scale, tall, top];
+    if (painted && painted.key.every((value, i) => value === key[i])) return painted.image;
+    const ranges = columnRanges(pixels);
+    const image = new ImageData(pixels, tallAll);
     const out = new Uint32Array(image.data.buffer);
     const paper = packColour(dqmroot.rgb(theme.paper));
     out.fill(paper);
     const colours = [theme.good, theme.bad, theme.none, theme.none, theme.absent].map((hex) => packColour(dqmroot.rgb(hex)));
     const cividis = dqmroot.palettes.counts();
     const scores = Array.from({ length: 256 }, (_, i) => packColour(cividis(i / 255)));
-    const top = scroll();
-    const first = Math.floor(top / tall);
-    const last = Math.min(view.order.length - 1, Math.floor((top + height) / tall));
     const line = new Uint32Array(pixels);
     const gap = tall * scale >= 6 ? Math.round(scale) : 0;
     const n = run.lumi.length;
-    const missing = paper;
     for (let r = first; r <= last; r += 1) {
       const me = view.order[r];
       const base = me * n;
@@ -114,19 +124,18 @@
           if (rank > best) best = rank;
           if (run.score[base + i] > worst) worst = run.score[base + i];
         }
-        if (best < 0) line[p] = missing;
+        if (best < 0) line[p] = paper;
         else if (view.colour === "score" && cut !== null && worst > -Infinity) {
           const share = worst > 0 ? 0.5 + Math.log10(worst / cut) / 2 : 0;
           line[p] = scores[Math.round(Math.min(Math.max(share, 0), 1) * 255)];
         } else line[p] = view.colour === "score" && best > 1 ? colours[NO_CUT] : colours[BY_RANK[best]];
       }
       const y0 = Math.max(0, Math.round((r * tall - top) * scale));
-      const y1 = Math.min(canvas.height, Math.round(((r + 1) * tall - top) * scale) - gap);
-      for (let y = y0; y < Math.max(y1, Math.min(y0 + 1, canvas.height)); y += 1) out.set(line, y * pixels);
+      const y1 = Math.min(tallAll, Math.round(((r + 1) * tall - top) * scale) - gap);
+      for (let y = y0; y < Math.max(y1, Math.min(y0 + 1, tallAll)); y += 1) out.set(line, y * pixels);
     }
-    context.putImageData(image, left, 0);
-    paintNames(context, theme, first, last, tall, top);
-    paintCursor(context, theme, height, tall, top);
+    painted = { key, image };
+    return image;
   };
 
   const paintNames = (context, theme, first, last, tall, top) => {
@@ -170,7 +179,7 @@
     context.fillStyle = theme.paper;
     context.fillRect(0, 0, width, height);
     const pixels = Math.round(width - gutter);
-    const { ranges } = columnRanges(pixels);
+    const ranges = columnRanges(pixels);
     const label = (text, y, most = 34) => {
       context.fillStyle = theme.quiet;
       context.textAlign = "right";
@@ -253,7 +262,7 @@
     for (const tick of dqmroot.ticks(view.from, view.to - 1, Math.max(3, Math.round((width - gutter) / 90)), true)) {
       const at = x(tick + 0.5);
       context.fillRect(Math.round(at), y, 1, 4);
-      context.fillText(String(tick), at, y + 13);
+      context.fillText(String(tick), Math.min(at, width - context.measureText(String(tick)).width / 2), y + 13);
     }
     context.textAlign = "right";
     context.fillText("lumisection", gutter - 8, y + 13);

@@ -179,7 +179,7 @@
     try {
       const to = address();
       const all = dqmroot.head.runs;
-      const line = all.find((one) => String(one.run) === to.run) || all.find((one) => one.bad > 0) || all[0];
+      const line = all.find((one) => String(one.run) === to.run) || all.reduce((most, one) => (one.bad > most.bad ? one : most));
       const run = await runOf(line.run);
       if (view.run !== run) {
         dqmroot.showRun(run);

@@ -132,7 +132,7 @@
   /** One range of colours for maps that are alike in size, so that they can be compared; null where they are not. */
   const shared = (all) => {
     const low = Math.min(...all.map((one) => one.low)), high = Math.max(...all.map((one) => one.high));
-    return all.every((one) => one.high * 4 >= high) ? { low, high } : null;
+    return all.every((one) => one.high * 4 >= high && one.low >= -0.1 * high) ? { low, high } : null;
   };
 
   const grid = (figures) => h("div", { class: figures.length === 3 ? "pictures three" : "pictures" }, ...figures);
@@ -143,7 +143,7 @@
     const order = [...parts.loss.keys()].filter((i) => parts.loss[i] > 0).sort((a, b) => parts.loss[b] - parts.loss[a]).slice(0, 8);
     if (!order.length) return null;
     const nx = axes[0].nbins;
-    const head = [dqmroot.short(axes[0].title || "x", 30), ...(axes.length > 1 ? [dqmroot.short(axes[1].title || "y", 30)] : []), "original", "reconstruction", "loss"];
+    const head = [dqmroot.title(axes[0], "x"), ...(axes.length > 1 ? [dqmroot.title(axes[1], "y")] : []), "original", "reconstruction", "loss"];
     return h("details", {}, h("summary", {}, "The bins with the largest loss"), h("table", { class: "numbers" },
       h("thead", {}, h("tr", {}, ...head.map((text) => h("th", { scope: "col" }, text)))),
       h("tbody", {}, ...order.map((i) => h("tr", {}, h("td", {}, dqmroot.bin(axes[0], i % nx)), axes.length > 1 && h("td", {}, dqmroot.bin(axes[1], Math.floor(i / nx))),
@@ -200,6 +200,7 @@
     const go = (to, text) => h("button", { type: "button", disabled: to === null, on: { click: () => choose(to, null) } }, text);
     const detail = h("div", { class: "detail", "aria-busy": "true" }, h("p", {}, "Loading\u2026"));
     section.hidden = false;
+    delete section.dataset.shown;
     section.replaceChildren(
       h("div", { class: "bar" },
         h("h2", { id: "why-title" }, `Run ${run.run}, LS ${lumi} `, h("span", { class: `badge ${verdict.replace(" ", "-")}` }, verdict)),
@@ -230,6 +231,7 @@
     const around = parts.original ? await neighbours(content, run, me, lumi, (to) => choose(to, me)) : null;
     if (mine !== turn) return;
     detail.removeAttribute("aria-busy");
+    section.dataset.shown = `${run.run}/${lumi}/${me}`;
     detail.replaceChildren(...[
       h("h3", {}, dqmroot.name(one.name)),
       h("p", { class: "said" }, cell.state === ABSENT ? "No histogram in this lumisection." : `${dqmroot.words[cell.state]}${Number.isNaN(cell.score) ? "" : `: score ${dqmroot.show(cell.score)}${one.threshold === null ? "" : `, cut ${dqmroot.show(one.threshold)}`}`}`),

@@ -141,7 +141,7 @@
     const px = place(ax, box.left, box.width, false), py = place(ay, box.top, box.height, true);
     const xs = axisTicks(ax, Math.max(2, Math.round(box.width / 55))).map(([at, text]) => [px(at), text]);
     const ys = axisTicks(ay, Math.max(2, Math.round(box.height / 40))).map(([at, text]) => [py(at), text]);
-    frame(context, theme, box, xs, ys, ax.title || "x", ay.title || "y");
+    frame(context, theme, box, xs, ys, dqmroot.title(ax, "x"), dqmroot.title(ay, "y"));
     const bar = { left: box.left + box.width + 12, width: 10 };
     for (let i = 0; i < box.height; i += 1) {
       const [r, g, b] = ramp(1 - i / box.height);
@@ -168,7 +168,7 @@
       const i = Math.floor(((left - box.left) / box.width) * ax.nbins);
       const y = ay.nbins - 1 - Math.floor(((top - box.top) / box.height) * ay.nbins);
       if (i < 0 || i >= ax.nbins || y < 0 || y >= ay.nbins) return "";
-      return `${ax.title || "x"} ${dqmroot.bin(ax, i)} \u00b7 ${ay.title || "y"} ${dqmroot.bin(ay, y)} \u00b7 ${dqmroot.show(values[y * ax.nbins + i])}`;
+      return `${dqmroot.title(ax, "x")} ${dqmroot.bin(ax, i)} \u00b7 ${dqmroot.title(ay, "y")} ${dqmroot.bin(ay, y)} \u00b7 ${dqmroot.show(values[y * ax.nbins + i])}`;
     });
   };
 
@@ -218,7 +218,7 @@
     if (small) return box;
     const xs = axisTicks(axis, Math.max(2, Math.round(box.width / 70))).map(([at, text]) => [px(at), text]);
     const ys = dqmroot.ticks(low, high, 4).map((tick) => [py(tick), dqmroot.show(tick, 3)]);
-    frame(context, theme, box, xs, ys, axis.title || "x", "");
+    frame(context, theme, box, xs, ys, dqmroot.title(axis, "x"), "");
     let left = box.left;
     context.font = "12px system-ui, sans-serif";
     for (const curve of curves) {
@@ -250,7 +250,7 @@
       const value = axis.low + ((left - box.left) / box.width) * (axis.high - axis.low);
       const i = dqmroot.edges(axis).findIndex((edge) => edge > value) - 1;
       if (i < 0) return "";
-      return [`${dqmroot.short(axis.title || "x", 30)} ${dqmroot.bin(axis, i)}`, ...curves.map((curve) => `${curve.name} ${dqmroot.show(curve.values[i])}`)].join(" \u00b7 ");
+      return [`${dqmroot.title(axis, "x")} ${dqmroot.bin(axis, i)}`, ...curves.map((curve) => `${curve.name} ${dqmroot.show(curve.values[i])}`)].join(" \u00b7 ");
     });
   };
 

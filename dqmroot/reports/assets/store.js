@@ -70,7 +70,17 @@ const dqmroot = { GOOD: 0, BAD: 1, NO_SCORE: 2, NO_CUT: 3, ABSENT: 4 };
   dqmroot.name = (name, most = 400) => dqmroot.h("bdi", { class: "me", title: dqmroot.short(name, 2000) }, dqmroot.short(name, most));
 
   /** A number to so many digits, as people write it. */
-  dqmroot.show = (value, digits = 5) => (value === null || Number.isNaN(value) ? "\u2013" : String(Number(value.toPrecision(digits))).replace("-", "\u2212"));
+  dqmroot.show = (value, digits = 5) => {
+    if (value === null || value === undefined || Number.isNaN(value)) return "\u2013";
+    const round = Number(value.toPrecision(digits));
+    const size = Math.abs(round);
+    return (size !== 0 && (size < 1e-3 || size >= 1e6) ? round.toExponential() : String(round)).replace(/-/g, "\u2212").replace("e+", "e");
+  };
+
+  const GREEK = { alpha: "\u03b1", beta: "\u03b2", gamma: "\u03b3", delta: "\u03b4", epsilon: "\u03b5", eta: "\u03b7", theta: "\u03b8", lambda: "\u03bb", mu: "\u03bc", nu: "\u03bd", pi: "\u03c0", rho: "\u03c1", sigma: "\u03c3", tau: "\u03c4", phi: "\u03c6", varphi: "\u03c6", chi: "\u03c7", psi: "\u03c8", omega: "\u03c9", Delta: "\u0394", Phi: "\u03a6", Sigma: "\u03a3", Omega: "\u03a9" };
+
+  /** The title of an axis, with ROOT's Greek letters. */
+  dqmroot.title = (axis, otherwise) => (axis.title ? dqmroot.short(axis.title.replace(/#([A-Za-z]+)/g, (all, name) => (name in GREEK ? GREEK[name] : all)), 48) : otherwise);
 
   dqmroot.count = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 })();
