@@ -142,7 +142,7 @@ def run_campaign(
     Raises:
         DQMError: Nothing could be done: no input, no model, an impossible setting.
     """
-    from dqmroot.batch.cluster import open_client
+    from dqmroot.batch.cluster import dashboard, open_client
 
     check(campaign)
     paths = expand(campaign.inputs.files)
@@ -150,9 +150,9 @@ def run_campaign(
     log("started", version=__version__, files=len(paths), cluster=kind)
     try:
         with open_client(campaign, kind) as client:
-            if client.dashboard_link and kind == "local":
-                log("dashboard", link=client.dashboard_link)
-            say(f"scheduler {client.scheduler_info()['address']}, {client.dashboard_link or 'no dashboard'}")
+            address = client.scheduler_info()["address"]
+            log("cluster", scheduler=address, dashboard=dashboard(client))
+            say(f"scheduler {address}" + (f", dashboard {dashboard(client)}" if dashboard(client) else ""))
             told = _Running(campaign, client, log, report, say).run(paths, retrain)
         log("finished", status=told.status, **told.summary)
     finally:

@@ -16,9 +16,9 @@ import dask
 from distributed import Client, LocalCluster
 
 from dqmroot.config import Campaign, Site
-from dqmroot.errors import DQMError, MissingExtraError, UsageError
+from dqmroot.errors import MissingExtraError, UsageError
 
-__all__ = ["job_script", "open_client"]
+__all__ = ["dashboard", "job_script", "open_client"]
 
 # One thread each: the parallel work is the workers'. TensorFlow, BLAS and Numba all count cores otherwise.
 _ONE_THREAD = {
@@ -31,6 +31,9 @@ _ONE_THREAD = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TF_ENABLE_ONEDNN_OPTS": "0",
 }
+
+# Dask pauses a worker whose memory is full until it falls; what TensorFlow holds never does, and all would wait.
+_NEVER_FALLS = ("target", "spill", "pause")
 
 
 @contextmanager
@@ -52,10 +55,7 @@ def open_client(campaign: Campaign, kind: str = "local") -> Iterator[Client]:
         "distributed.scheduler.worker-saturation": 1.0,
         "distributed.nanny.pre-spawn-environ": _ONE_THREAD,
         "distributed.comm.timeouts.connect": "30s",
-        # Dask pauses a worker whose memory is full until it falls; what TensorFlow holds never does, and all would wait.
-        "distributed.worker.memory.target": False,
-        "distributed.worker.memory.spill": False,
-        "distributed.worker.memory.pause": False,
+        **{f"distributed.worker.memory.{what}": False for what in _NEVER_FALLS},
     }
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with dask.config.set(settings):
@@ -76,7 +76,7 @@ def open_client(campaign: Campaign, kind: str = "local") -> Iterator[Client]:
                     threads_per_worker=1,
                     processes=True,
                     memory_limit=resources.memory,
-                    dashboard_address=":0" if _has_dashboard() else None,
+                    dashboard_address=":0",
                     host="127.0.0.1",
                     silence_logs=logging.CRITICAL,
                 ) as cluster,
@@ -91,8 +91,9 @@ def job_script(campaign: Campaign, kind: str) -> str:
         return str(cluster.job_script())
 
 
-def _has_dashboard() -> bool:
-    return importlib.util.find_spec("bokeh") is not None
+def dashboard(client: Client) -> str:
+    """Return the address of Dask's dashboard, empty where bokeh, which draws it, is not installed."""
+    return client.dashboard_link if importlib.util.find_spec("bokeh") is not None else ""
 
 
 def _site_cluster(campaign: Campaign, kind: str, jobs: int | None = None) -> Any:
@@ -104,6 +105,7 @@ def _site_cluster(campaign: Campaign, kind: str, jobs: int | None = None) -> Any
     site: Site = getattr(campaign, kind)
     log_folder = site.log_folder or str(Path(campaign.output.folder) / "logs")
     Path(log_folder).mkdir(parents=True, exist_ok=True)
+    exports = _ONE_THREAD | {f"DASK_DISTRIBUTED__WORKER__MEMORY__{what.upper()}": "False" for what in _NEVER_FALLS}
     worker_args = ["--worker-port", site.worker_ports] if site.worker_ports else []
     common: dict[str, Any] = {
         "cores": 1,
@@ -112,12 +114,12 @@ def _site_cluster(campaign: Campaign, kind: str, jobs: int | None = None) -> Any
         "python": site.python or sys.executable,
         "interface": site.interface,
         "log_directory": log_folder,
-        "job_script_prologue": [*(f"export {key}={value}" for key, value in _ONE_THREAD.items()), *site.prologue],
+        "job_script_prologue": [*(f"export {key}={value}" for key, value in exports.items()), *site.prologue],
         "job_extra_directives": list(site.extra),
         "worker_extra_args": worker_args,
         "scheduler_options": {
             "port": site.scheduler_port,
-            "dashboard_address": ":0" if _has_dashboard() else None,
+            "dashboard_address": ":0",
         },
     }
     try:
@@ -130,7 +132,9 @@ def _site_cluster(campaign: Campaign, kind: str, jobs: int | None = None) -> Any
             cluster = jobqueue.HTCondorCluster(disk=site.disk, **common)
     except (OSError, ValueError, RuntimeError) as error:
         raise UsageError(f"no cluster for {kind}: {error}") from error
-    cluster.scale(jobs=site.jobs if jobs is None else jobs)
+    if jobs is None:
+        # Jobs that end by their wall time, or are removed, are handed in anew.
+        cluster.adapt(minimum_jobs=site.jobs, maximum_jobs=site.jobs)
     return cluster
 
 
@@ -144,11 +148,3 @@ def _condor_directives(site: Site) -> Mapping[str, str]:
             raise UsageError(f"[htcondor] extra {line!r}: expected key = value")
         out[key.strip()] = value.strip()
     return out
-
-
-def workers_of(client: Client) -> int:
-    """Return how many workers there are now."""
-    try:
-        return len(client.scheduler_info(n_workers=-1)["workers"])
-    except (OSError, KeyError) as error:
-        raise DQMError(f"the Dask scheduler does not answer: {error}") from error

@@ -113,15 +113,27 @@ def _pass(
     hand_out(_ahead(client))
     for future in stream:
         job = running.pop(future)
-        error = future.exception() if future.status == "error" else None
-        if future.status in {"cancelled", "lost"} or isinstance(error, FutureCancelledError):
-            raise IncompleteError("the Dask scheduler went away; what was finished is kept: run the same command again")
-        if error is None:
-            done(job, future.result())
-        else:
+        try:
+            value = future.result()
+        except FutureCancelledError as error:
+            # Where a worker dies with a result, only that is lost; where the scheduler is gone, everything is.
+            if not _alive(client):
+                gone = "the Dask scheduler went away; what was finished is kept: run the same command again"
+                raise IncompleteError(gone) from error
             yield job, error
+        except Exception as error:  # noqa: BLE001 - whatever a worker raised is a row of the manifest
+            yield job, error
+        else:
+            done(job, value)
         future.release()
         hand_out(max(1, _ahead(client) - len(running)))
+
+
+def _alive(client: Client) -> bool:
+    try:
+        return client.status == "running" and bool(client.scheduler_info(n_workers=1))
+    except (OSError, ValueError):
+        return False
 
 
 def _ahead(client: Client) -> int:

@@ -1,0 +1,90 @@
+"""Slurm and HTCondor: what is handed in, and, where a Slurm is there, that it runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests_batch import everything, make
+
+from dqmroot.batch.campaign import run_campaign
+from dqmroot.batch.cluster import job_script, open_client
+from dqmroot.config import Campaign, Inputs, Output, Resources, Site
+from dqmroot.errors import UsageError
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Campaign:
+    return Campaign(Inputs(("x.root",)), Output(str(tmp_path / "out")))
+
+
+def test_the_job_of_slurm_says_what_the_site_wants(plain: Campaign) -> None:
+    site = Site(
+        memory="3GiB",
+        walltime="01:30:00",
+        queue="short",
+        account="cms",
+        extra=("--qos=low",),
+        prologue=("source /opt/env.sh",),
+        python="/opt/python",
+        interface="lo",
+        worker_ports="10000:10100",
+    )
+    text = job_script(dataclasses.replace(plain, slurm=site), "slurm")
+    lines = text.splitlines()
+    for line in ("-p short", "-A cms", "--mem=3G", "-t 01:30:00", "--qos=low", "-n 1", "--cpus-per-task=1"):
+        assert f"#SBATCH {line}" in lines, line
+    assert "export NUMBA_NUM_THREADS=1" in lines
+    assert lines.index("source /opt/env.sh") < next(i for i, line in enumerate(lines) if "dask_worker" in line)
+    assert re.search(r"^/opt/python -m distributed.cli.dask_worker tcp://127.0.0.1:\d+ .*--nthreads 1 ", text, re.MULTILINE)
+    assert "--worker-port 10000:10100" in text
+
+
+def test_the_job_of_htcondor_says_what_the_site_wants(plain: Campaign) -> None:
+    site = Site(memory="3GiB", disk="1GiB", walltime="01:00:00", extra=("+JobFlavour = longlunch",), interface="lo")
+    text = job_script(dataclasses.replace(plain, htcondor=site), "htcondor")
+    wanted = {
+        "MY.DaskWorkerCores": "1",
+        "RequestCpus": "MY.DaskWorkerCores",
+        "+MaxRuntime": "3600",
+        "+JobFlavour": "longlunch",
+    }
+    found = dict(line.split(" = ", 1) for line in text.splitlines() if " = " in line)
+    for key, value in wanted.items():
+        assert found[key] == value, text
+    assert "distributed.cli.dask_worker" in text
+    assert "NUMBA_NUM_THREADS=1" in text
+
+
+def test_a_wrong_directive_is_told(plain: Campaign) -> None:
+    with pytest.raises(UsageError, match="expected key = value"):
+        job_script(dataclasses.replace(plain, htcondor=Site(extra=("JobFlavour",), interface="lo")), "htcondor")
+
+
+def test_a_scheduler_that_is_not_there_is_told(plain: Campaign, monkeypatch: pytest.MonkeyPatch) -> None:
+    campaign = dataclasses.replace(plain, resources=Resources(scheduler="tcp//127.0.0.1"))
+    with pytest.raises(UsageError, match="does not answer"), open_client(campaign):
+        pass
+
+
+def slurm_is_up() -> bool:
+    if shutil.which("sbatch") is None or shutil.which("sinfo") is None:
+        return False
+    answer = subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True, timeout=20, check=False)
+    return "idle" in answer.stdout or "mixed" in answer.stdout
+
+
+@pytest.mark.skipif(not slurm_is_up(), reason="no Slurm here (docs/cluster.md sets one up)")
+def test_a_real_slurm_runs_a_campaign(files: list[Path], models: Path, scheduler: str, tmp_path: Path) -> None:
+    one = make(files, models, tmp_path / "slurm", None)
+    site = Site(jobs=2, memory="1GiB", walltime="00:10:00", interface="lo")
+    told = run_campaign(dataclasses.replace(one, slurm=site), "slurm")
+    assert (told.status, told.summary["lumisections"]) == (0, 120)
+    jobs = list((tmp_path / "slurm" / "logs").glob("dask-worker-*"))
+    assert len(jobs) >= 2
+    run_campaign(make(files, models, tmp_path / "local", scheduler))
+    assert everything(tmp_path / "slurm") == everything(tmp_path / "local")
