@@ -13,13 +13,18 @@ from dqmroot._version import __version__
 if TYPE_CHECKING:
     from dqmroot.certification import Certification, certify, load_certification
     from dqmroot.conditions import Conditions, detector_on, read_conditions
+    from dqmroot.deployment import ExportedModel, export, load_exported, read_models
     from dqmroot.detectors import Detector, detector, detector_names
     from dqmroot.distance import ks_distance, loss_map, mean_of_largest, moments, pulls, shape_chi2, time_product
     from dqmroot.evaluate import evaluate_scores
     from dqmroot.injection import Injected, inject
     from dqmroot.io.arrays import Arrays, MEInfo
     from dqmroot.io.convert import from_dataframe, from_hist, from_root
+    from dqmroot.io.cubes import read_cubes
+    from dqmroot.io.dqmgui import GuiFile, QualityReport, open_gui
+    from dqmroot.io.extract import Extracted, extract
     from dqmroot.io.formats import arrays, iterate, list_mes, read
+    from dqmroot.io.hdf5 import append_series, read_series, write_series
     from dqmroot.io.interpretation import AsHistograms
     from dqmroot.io.ragged import map_series
     from dqmroot.model import Model, load_models, save_models
@@ -44,7 +49,7 @@ if TYPE_CHECKING:
     from dqmroot.publication import publish
     from dqmroot.reports import report
     from dqmroot.resampling import resample
-    from dqmroot.runs import RunMask
+    from dqmroot.runs import RunMask, read_reference_runs
     from dqmroot.selection import Selection, select
     from dqmroot.series import Axis, MonitorElement, concatenate
     from dqmroot.threshold import WorkingPoint
@@ -52,6 +57,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "dqmroot.certification": ("Certification", "certify", "load_certification"),
     "dqmroot.conditions": ("Conditions", "detector_on", "read_conditions"),
+    "dqmroot.deployment": ("ExportedModel", "export", "load_exported", "read_models"),
     "dqmroot.detectors": ("Detector", "detector", "detector_names"),
     "dqmroot.distance": (
         "ks_distance",
@@ -66,7 +72,11 @@ _HOMES = {
     "dqmroot.injection": ("Injected", "inject"),
     "dqmroot.io.arrays": ("Arrays", "MEInfo"),
     "dqmroot.io.convert": ("from_dataframe", "from_hist", "from_root"),
+    "dqmroot.io.cubes": ("read_cubes",),
+    "dqmroot.io.dqmgui": ("GuiFile", "QualityReport", "open_gui"),
+    "dqmroot.io.extract": ("Extracted", "extract"),
     "dqmroot.io.formats": ("arrays", "iterate", "list_mes", "read"),
+    "dqmroot.io.hdf5": ("append_series", "read_series", "write_series"),
     "dqmroot.io.interpretation": ("AsHistograms",),
     "dqmroot.io.ragged": ("map_series",),
     "dqmroot.model": ("Model", "load_models", "save_models"),
@@ -91,7 +101,7 @@ _HOMES = {
     "dqmroot.publication": ("publish",),
     "dqmroot.reports": ("report",),
     "dqmroot.resampling": ("resample",),
-    "dqmroot.runs": ("RunMask",),
+    "dqmroot.runs": ("RunMask", "read_reference_runs"),
     "dqmroot.selection": ("Selection", "select"),
     "dqmroot.series": ("Axis", "MonitorElement", "concatenate"),
     "dqmroot.threshold": ("WorkingPoint",),
@@ -105,16 +115,21 @@ __all__ = [
     "Certification",
     "Conditions",
     "Detector",
+    "ExportedModel",
+    "Extracted",
+    "GuiFile",
     "Injected",
     "MEInfo",
     "Model",
     "MonitorElement",
     "Preparation",
+    "QualityReport",
     "RunMask",
     "Selection",
     "WorkingPoint",
     "__version__",
     "add_lumisections",
+    "append_series",
     "arrays",
     "certify",
     "concatenate",
@@ -124,6 +139,7 @@ __all__ = [
     "detector_on",
     "drop_empty",
     "evaluate_scores",
+    "extract",
     "follow",
     "from_dataframe",
     "from_hist",
@@ -134,6 +150,7 @@ __all__ = [
     "ks_distance",
     "list_mes",
     "load_certification",
+    "load_exported",
     "load_models",
     "loss_map",
     "map_series",
@@ -142,10 +159,14 @@ __all__ = [
     "merge_occupancy",
     "moments",
     "normalise",
+    "open_gui",
     "publish",
     "pulls",
     "read",
     "read_conditions",
+    "read_cubes",
+    "read_reference_runs",
+    "read_series",
     "rebin",
     "rebin_edges",
     "relative",
@@ -159,6 +180,7 @@ __all__ = [
     "stabilise",
     "standardise",
     "time_product",
+    "write_series",
 ]
 
 

@@ -31,7 +31,7 @@ from dqmroot.series import MonitorElement, concatenate
 
 Keep = Callable[[str], bool]
 
-__all__ = ["Kind", "arrays", "iterate", "kind_of", "list_mes", "read"]
+__all__ = ["Kind", "arrays", "iterate", "kind_of", "kinds_of", "list_mes", "pieces", "read"]
 
 Missing = Literal["raise", "warn"]
 Kind = Literal["nano", "gui", "flat", "table", "cubes", "series"]
@@ -182,7 +182,7 @@ _DOORS: dict[Kind, tuple[Callable[[_Stream, Keep], Iterable[MonitorElement]], ..
 """How to read a whole file, and how to read it part by part."""
 
 
-def _kinds(files: Files, errors: list[InputError] | None) -> list[tuple[str, Kind]]:
+def kinds_of(files: Files, errors: list[InputError] | None) -> list[tuple[str, Kind]]:
     """Tell the kind of each file; those that cannot be read are told in ``errors``."""
     out: list[tuple[str, Kind]] = []
     paths = expand(files)
@@ -260,7 +260,7 @@ def read(
         UsageError: Its bins change between lumisections.
     """
     selection = Selection.of(golden=golden, dcs=dcs, runs=runs, lumis=lumis, min_entries_per_bin=min_entries_per_bin)
-    kinds = _kinds(files, errors)
+    kinds = kinds_of(files, errors)
     if all(kind == "nano" for _, kind in kinds):
         query = Query((me,), selection, scope or "lumi")
         return nano.read_one([path for path, _ in kinds], me, query, threads, errors)
@@ -313,7 +313,7 @@ def arrays(
         UnknownNameError: Something asked for is in no file.
     """
     selection = Selection.of(golden=golden, dcs=dcs, runs=runs, lumis=lumis, min_entries_per_bin=min_entries_per_bin)
-    kinds = _kinds(files, errors)
+    kinds = kinds_of(files, errors)
     if all(kind == "nano" for _, kind in kinds):
         query = Query(patterns, selection, scope or "lumi")
         made = nano.read_query([path for path, _ in kinds], query, threads, errors)
@@ -374,9 +374,21 @@ def iterate(
     if step_bytes <= 0:
         raise UsageError(f"step_bytes must be positive; got {step_bytes!r}")
     selection = Selection.of(golden=golden, dcs=dcs, runs=runs, lumis=lumis, min_entries_per_bin=min_entries_per_bin)
-    kinds = _kinds(files, errors)
     query = Query(patterns, selection, scope or "all")
-    mine = Query(patterns, selection, scope or "lumi")
+    yield from pieces(kinds_of(files, errors), query, scope, threads, errors, step_bytes)
+    nano.tell_absent(query, missing)
+
+
+def pieces(
+    kinds: list[tuple[str, Kind]],
+    query: Query,
+    scope: Scope | None,
+    threads: int | None,
+    errors: list[InputError] | None,
+    step_bytes: int,
+) -> Iterator[Arrays]:
+    """Read what is asked for piece by piece; see `iterate`. What is absent is left to `Query.check`."""
+    mine = Query(query.patterns, query.selection, scope or "lumi")
     for path, kind in kinds:
         if kind == "nano":
             yield from nano.iterate_query([path], mine, threads, errors, step_bytes)
@@ -384,7 +396,6 @@ def iterate(
         else:
             for piece in _each([(path, kind)], errors, lambda p, k: _parts(p, k, query, threads or default_threads())):
                 yield joined(piece)
-    nano.tell_absent(query, missing)
 
 
 def list_mes(files: Files, pattern: Patterns = None, *, errors: list[InputError] | None = None) -> list[MEInfo]:
@@ -402,7 +413,7 @@ def list_mes(files: Files, pattern: Patterns = None, *, errors: list[InputError]
         InputError: A file cannot be read, or is of no known kind.
         UnknownNameError: Something asked for is in no file.
     """
-    kinds = _kinds(files, errors)
+    kinds = kinds_of(files, errors)
     nanos = [path for path, kind in kinds if kind == "nano"]
     if len(nanos) == len(kinds):
         return nano.list_mes(nanos, pattern, errors=errors)

@@ -22,9 +22,16 @@ __all__ = ["Histogram", "histogram_bytes", "string_bytes"]
 
 _DTYPES = {
     "TH1F": ">f4", "TH1D": ">f8", "TH2F": ">f4", "TH2D": ">f8", "TH3F": ">f4", "TProfile": ">f8", "TProfile2D": ">f8",
+    "TH1S": ">i2", "TH1I": ">i4", "TH2S": ">i2", "TH2I": ">i4",
 }  # fmt: skip
-_VERSIONS = {"TH1F": 3, "TH1D": 3, "TH2F": 4, "TH2D": 4, "TH3F": 4, "TProfile": 7, "TProfile2D": 8}
-_DIMENSIONS = {"TH1F": 1, "TH1D": 1, "TH2F": 2, "TH2D": 2, "TH3F": 3, "TProfile": 1, "TProfile2D": 2}
+_VERSIONS = {
+    "TH1F": 3, "TH1D": 3, "TH2F": 4, "TH2D": 4, "TH3F": 4, "TProfile": 7, "TProfile2D": 8,
+    "TH1S": 3, "TH1I": 3, "TH2S": 4, "TH2I": 4,
+}  # fmt: skip
+_DIMENSIONS = {
+    "TH1F": 1, "TH1D": 1, "TH2F": 2, "TH2D": 2, "TH3F": 3, "TProfile": 1, "TProfile2D": 2,
+    "TH1S": 1, "TH1I": 1, "TH2S": 2, "TH2I": 2,
+}  # fmt: skip
 # kNotDeleted | kIsOnHeap, as every object that ROOT has written carries them.
 _BITS = 0x03000000
 _NO_STATS = 0x200

@@ -31,6 +31,7 @@ _SMALL = 256
 RECORD = 60
 _MODELS = {
     "TH1F": "Model_TH1F_v3", "TH1D": "Model_TH1D_v3", "TH2F": "Model_TH2F_v4", "TH2D": "Model_TH2D_v4",
+    "TH1S": "Model_TH1S_v3", "TH1I": "Model_TH1I_v3", "TH2S": "Model_TH2S_v4", "TH2I": "Model_TH2I_v4",
     "TH3F": "Model_TH3F_v4", "TProfile": "Model_TProfile_v7", "TProfile2D": "Model_TProfile2D_v8",
 }  # fmt: skip
 _LONGEST_KEY = 32_000

@@ -13,6 +13,7 @@ from dqmroot.errors import InputError
 from dqmroot.io.csvtable import read_csv
 from dqmroot.io.parquettable import is_autodqm, read_autodqm, read_parquet
 from dqmroot.io.rows import Collector
+from dqmroot.io.seriesparquet import KEY, read_series_parquet
 from dqmroot.series import MonitorElement
 
 __all__ = ["iterate_table", "read_table"]
@@ -40,8 +41,8 @@ def read_table(path: str | os.PathLike[str] | BinaryIO, keep: Keep | None = None
     with _opened(path) as file:
         name = _name(path)
         parquet = _parquet(name, file)
-        if parquet is not None and is_autodqm(parquet.schema_arrow):
-            return read_autodqm(name, parquet, keep)
+        if parquet is not None and (special := _special(parquet)) is not None:
+            return special(name, parquet, keep)
         collector = Collector(name)
         for rows in read_csv(name, file, keep) if parquet is None else read_parquet(name, parquet, keep):
             collector.add(rows)
@@ -64,13 +65,20 @@ def iterate_table(path: str | os.PathLike[str] | BinaryIO, keep: Keep | None = N
     with _opened(path) as file:
         name = _name(path)
         parquet = _parquet(name, file)
-        if parquet is not None and is_autodqm(parquet.schema_arrow):
-            yield from read_autodqm(name, parquet, keep).values()
+        if parquet is not None and (special := _special(parquet)) is not None:
+            yield from special(name, parquet, keep).values()
             return
         for rows in read_csv(name, file, keep) if parquet is None else read_parquet(name, parquet, keep):
             collector = Collector(name)
             collector.add(rows)
             yield from collector.series().values()
+
+
+def _special(file: pq.ParquetFile) -> Callable[[object, pq.ParquetFile, Keep | None], dict[str, MonitorElement]] | None:
+    """Return how to read a parquet file that is no plain table."""
+    if KEY in (file.metadata.metadata or {}):
+        return read_series_parquet
+    return read_autodqm if is_autodqm(file.schema_arrow) else None
 
 
 def _name(path: Any) -> str:
