@@ -21,9 +21,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# Before anything compiles.
-os.environ["NUMBA_BOUNDSCHECK"] = "1"
-
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -257,6 +254,7 @@ def run(files: int, seed: int, folder: Path) -> tuple[Counter[str], list[str]]:
     make_in_child(folder)
     ends: Counter[str] = Counter()
     defects: list[str] = []
+    environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1"}
     at = 0
     while at < files:
         stop = min(at + CHUNK, files)
@@ -271,7 +269,7 @@ def run(files: int, seed: int, folder: Path) -> tuple[Counter[str], list[str]]:
             "--folder",
             str(folder),
         ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         last, lines = at - 1, done.stdout.splitlines()
         for line in lines:
             number, kind, *rest = line.split(" ", 2)
