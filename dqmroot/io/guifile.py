@@ -21,6 +21,8 @@ __all__ = ["Item", "overlay_gui_file", "write_gui_file"]
 
 Item = Histogram | Scalar | QualityTest | EfficiencyFlag
 
+# What both GUIs show; the Python GUI passes over TH1I and TH2I in silence.
+_SHOWN = {"TH1F", "TH1S", "TH1D", "TH2F", "TH2S", "TH2D", "TH3F", "TProfile", "TProfile2D"}
 _PATH = re.compile(r"[-A-Za-z0-9+=_()# ]+(/[-A-Za-z0-9+=_()# ]+)*")
 
 
@@ -98,5 +100,7 @@ def put_items(writer: RootWriter, run: int, items: Iterable[tuple[str, Item]], s
         name = item.name if isinstance(item, Histogram | Scalar) else item.histogram
         if not _PATH.fullmatch(f"{subsystem}/{folder}/{name}" if folder else f"{subsystem}/{name}") or "/" in name:
             raise UsageError(f"{folder}/{name}"[:200] + ": the DQM GUI does not allow this name")
+        if isinstance(item, Histogram) and item.storage not in _SHOWN:
+            raise UsageError(f"{folder}/{name}: the DQM GUI does not show a {item.storage}")
         directory = writer.folder("DQMData", f"Run {run}", subsystem, "Run summary", *filter(None, folder.split("/")))
         writer.put(directory, item if isinstance(item, Histogram) else item.text())

@@ -146,3 +146,11 @@ def test_module_loads_without_uproot() -> None:
     code = "import sys, dqmroot.io.rootwrite, dqmroot.io.guinames; print('uproot' in sys.modules)"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed == "False\n"
+
+
+def test_classes_that_a_gui_passes_over(tmp_path: Path) -> None:
+    hidden = Histogram("h", "TH1F", (Axis(1, 0.0, 1.0),), np.zeros(3))
+    object.__setattr__(hidden, "storage", "TH1I")
+    with pytest.raises(UsageError, match="folder/h: the DQM GUI does not show a TH1I"):
+        write_gui_file(tmp_path / NAME, RUN, [("folder", hidden)])
+    assert not list(tmp_path.iterdir())

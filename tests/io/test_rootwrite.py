@@ -244,7 +244,7 @@ def test_two_gigabytes_are_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"storage": "TH1I"}, "cannot write a TH1I; there are TH1F"),
+        ({"storage": "TH1C"}, "cannot write a TH1C; there are TH1F"),
         ({"storage": "TH2F"}, "2 axes, not 1"),
         ({"contents": np.zeros(4)}, r"contents has shape \(4,\), the axes say \(6,\)"),
         ({"sumw2": np.zeros((6, 6))}, "sumw2 has shape"),
