@@ -5,6 +5,7 @@ Broken inputs do not lose good results: they become rows of the manifest.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -16,16 +17,19 @@ import numpy as np
 
 from dqmroot._version import __version__
 from dqmroot.certification import Certification, certify
+from dqmroot.deployment import read_models
 from dqmroot.detectors import Detector, detector, detector_class
 from dqmroot.errors import EmptySelectionError, InputError, OutputError, UnknownNameError
 from dqmroot.evaluate import Evaluation, evaluate_scores
 from dqmroot.files import write_text
+from dqmroot.injection import Injected, inject
 from dqmroot.io.formats import arrays
+from dqmroot.io.hdf5 import write_series
 from dqmroot.io.identity import describe_file
 from dqmroot.io.scores import check_suffix, read_scores, write_scores
 from dqmroot.io.source import expand
 from dqmroot.labels import Labels
-from dqmroot.model import Model, load_models, save_models
+from dqmroot.model import Model, save_models
 from dqmroot.prepare import Preparation
 from dqmroot.publication import check_dataset, publish
 from dqmroot.scores import ScoreTable, join
@@ -135,7 +139,7 @@ def score_files(
     """
     check_suffix(out)
     _check_target(Path(out).parent)
-    models = load_models(model_folder)
+    models = read_models(model_folder)
     paths = expand(files)
     series, errors = _read_for(models, paths, select, report)
     parts = []
@@ -192,7 +196,7 @@ def certify_files(
     check_dataset(dataset)
     folder = Path(out)
     _check_target(folder)
-    models = load_models(model_folder)
+    models = read_models(model_folder)
     paths = expand(files)
     series, errors = _read_for(models, paths, select, report)
     if report:
@@ -205,6 +209,75 @@ def certify_files(
     manifest = folder / "manifest.json"
     _write_manifest(manifest, "certify", paths, errors, summary)
     return cert, Outcome((*outputs, manifest), errors, summary)
+
+
+def inject_files(
+    files: Sequence[str],
+    patterns: Sequence[str],
+    out: str | Path,
+    fault: str,
+    *,
+    select: Mapping[str, Any] | None = None,
+    report: Report | None = None,
+    **parameters: Any,
+) -> Outcome:
+    """Put a fault into series and write them to HDF5, with their clean twins, the truth, and labels.
+
+    The file holds each faulty series under its own name, the clean twin as ``clean/<name>`` and the bins that the fault was put
+    into as ``truth/<name>`` (1 where it was). Beside it, ``<out>.labels.csv`` has run, lumi and good: 0 where any is faulty.
+
+    Args:
+        files: Files of any kind that `dqmroot.read` takes.
+        patterns: Names or patterns of MEs.
+        out: HDF5 file.
+        fault: Name of the fault.
+        select: Selection of LS, as `dqmroot.read` takes it.
+        report: Called for each ME.
+        parameters: As `dqmroot.inject` takes them.
+
+    Raises:
+        DQMError: As `dqmroot.errors` draws it.
+    """
+    if Path(out).suffix not in {".h5", ".hdf5"}:
+        raise UnknownNameError(
+            "file ending of an injected series", Path(out).suffix or Path(out).name, (".h5", ".hdf5")
+        )
+    known = [*inspect.signature(inject).parameters][2:]
+    for key in parameters:
+        if key not in known:
+            raise UnknownNameError("parameter", key, known, f"fault {fault}")
+    _check_target(Path(out).parent)
+    paths = expand(files)
+    found = arrays(paths, patterns, **(select or {}))
+    written, faulty, lumisections = [], [], []
+    for i, name in enumerate(found.names):
+        if report:
+            report("injecting", i, len(found.names), name)
+        bad = inject(found.series(name), fault, **parameters)
+        assert bad.clean is not None
+        written += [bad.series, bad.clean.replace(name=f"clean/{name}"), _truth_of(bad)]
+        faulty.append(bad.keys[bad.faulty])
+        lumisections.append(bad.keys)
+    if not written:
+        raise EmptySelectionError(f"{', '.join(patterns)}: no lumisection left after selection")
+    record = {"fault": fault, **parameters}
+    write_series(out, written, [*map(describe_file, paths), {"injected": record}])
+    keys = np.unique(np.concatenate(lumisections))
+    bad_keys = np.unique(np.concatenate(faulty))
+    rows = [f"{int(key) >> 32},{int(key) & 0xFFFFFFFF},{int(key not in bad_keys)}" for key in keys]
+    labels = Path(f"{out}.labels.csv")
+    write_text(labels, "\n".join(["run,lumi,good", *rows]) + "\n")
+    summary = {"mes": found.names, "lumisections": len(keys), "faulty": len(bad_keys), **record}
+    return Outcome((Path(out), labels), (), summary)
+
+
+def _truth_of(bad: Injected) -> MonitorElement:
+    """Return the bins that a fault was put into as a series of its own: 1 where it was."""
+    contents = np.zeros(bad.contents.shape, np.float32)
+    bad.view(contents)[...] = bad.truth
+    entries = bad.truth.reshape(len(bad), -1).sum(axis=1)
+    name, storage = f"truth/{bad.name}", f"TH{len(bad.axes)}F"
+    return MonitorElement(name, storage, bad.axes, bad.run, bad.lumi, entries, contents, title=bad.title)
 
 
 def default_preparation(me: MonitorElement, made: Detector) -> Preparation:

@@ -82,6 +82,56 @@ def test_score_evaluate_and_certify(model: Path, tmp_path: Path, capsys: pytest.
     assert run(capsys, *words, "--fail-on-bad")[0] == 10
 
 
+def test_injected_faults_are_found(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import numpy as np
+
+    import dqmroot as dq
+
+    faulty = tmp_path / "faulty.h5"
+    words = (
+        "inject",
+        DEMO,
+        "--me",
+        SIZE,
+        "--fault",
+        "scaled",
+        "--set",
+        "amount=1.15",
+        "--set",
+        "first=21",
+        "--seed",
+        "3",
+    )
+    status, out, _ = run(capsys, *words, "--runs", "355100", "-o", faulty, "--json")
+    assert status == 0
+    assert json.loads(out)["faulty"] == 40
+    clean, truth = dq.read(faulty, f"clean/{SIZE}"), dq.read(faulty, f"truth/{SIZE}")
+    np.testing.assert_array_equal(clean.contents, dq.read(DEMO, SIZE, runs=355100).contents)
+    np.testing.assert_array_equal(truth.values().any(axis=1), truth.lumi >= 21)
+    scores = tmp_path / "scores.parquet"
+    assert run(capsys, "score", faulty, "--model", model, "-o", scores)[0] == 0
+    status, out, _ = run(capsys, "evaluate", scores, "--labels", f"{faulty}.labels.csv", "--json")
+    assert json.loads(out)[SIZE]["auc"] > 0.99
+
+
+def test_extracted_series_read_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import numpy as np
+
+    import dqmroot as dq
+
+    assert run(capsys, "extract", DEMO, "--runs", "355105", "-o", tmp_path / "series.h5")[0] == 0
+    for me in dq.list_mes(tmp_path / "series.h5"):
+        one, other = dq.read(DEMO, me.name, runs=355105), dq.read(tmp_path / "series.h5", me.name)
+        np.testing.assert_array_equal(one.contents, other.contents)
+        assert one.axes == other.axes
+    status, _, err = run(
+        capsys, "extract", DEMO, "--me", "Hcal/DigiTask/Ocupancy/depth/depth1", "-o", tmp_path / "x.h5"
+    )
+    assert status == 2
+    assert f"nearest: {MAP}" in err
+    assert not (tmp_path / "x.h5").exists()
+
+
 def test_root_reads_what_was_certified(model: Path, tmp_path: Path) -> None:
     import ROOT
 

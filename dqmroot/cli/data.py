@@ -1,11 +1,21 @@
-"""Verbs on data: ls."""
+"""Verbs on data: ls, extract, inject."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from dqmroot.cli.console import new_verb, print_json, print_table, say, told
+from dqmroot.cli.console import (
+    add_selection,
+    new_verb,
+    print_json,
+    print_table,
+    progress,
+    say,
+    selection,
+    settings,
+    told,
+)
 from dqmroot.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,8 +28,67 @@ def add_verbs(verbs: Any) -> None:
     """Add the verbs of this module to the parser."""
     ls = new_verb(verbs, "ls", _ls, "list the monitoring elements of files", "dqmroot ls dqmroot/data/demo.root")
     ls.add_argument("files", nargs="+", metavar="FILES", help="files, globs, @lists or root:// addresses")
-    ls.add_argument("--me", action="append", metavar="PATTERN", help="only these: a name, a glob or /regex/")
+    ls.add_argument("--me", action="append", metavar="PATTERN", help="only these: a name, a glob or re:regex")
     ls.add_argument("--json", action="store_true", help="for a machine, on stdout")
+
+    extract = new_verb(
+        verbs,
+        "extract",
+        _extract,
+        "write monitoring elements over their lumisections to one file",
+        "dqmroot extract dqmroot/data/demo.root --me 'Hcal/**' -o series.h5",
+    )
+    extract.add_argument("files", nargs="+", metavar="FILES")
+    extract.add_argument(
+        "--me", action="append", metavar="PATTERN", help="a name, a glob or re:regex; repeatable; all by default"
+    )
+    extract.add_argument("-o", "--output", required=True, metavar="OUT", help="series.h5, .parquet or .root")
+    add_selection(extract)
+
+    inject = new_verb(
+        verbs,
+        "inject",
+        _inject,
+        "put a fault into good lumisections, with truth and clean twin",
+        "dqmroot inject dqmroot/data/demo.root --me 'Hcal/**' --fault dead --set size=[5,5] --runs 355100 -o faulty.h5",
+    )
+    inject.add_argument("files", nargs="+", metavar="FILES")
+    inject.add_argument(
+        "--me", action="append", required=True, metavar="PATTERN", help="a name, a glob or re:regex; repeatable"
+    )
+    inject.add_argument("--fault", required=True, metavar="NAME", help="dead, hot, degraded, noisy, shifted, …")
+    inject.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="amount, where, size, place, first, last, …"
+    )
+    inject.add_argument("--seed", type=int, default=0, metavar="N")
+    inject.add_argument("-o", "--output", required=True, metavar="OUT", help="series.h5")
+    add_selection(inject)
+    inject.add_argument("--json", action="store_true", help="the summary on stdout")
+
+
+def _extract(args: argparse.Namespace) -> int:
+    from dqmroot.io.extract import extract
+
+    errors: list[InputError] = []
+    with progress(args) as report:
+        note = None if report is None else (lambda done, total: report("reading", done, total, ""))
+        extract(args.files, args.me, args.output, note, errors=errors, **selection(args))
+    say(args, f"series in {args.output}")
+    return told(args, errors)
+
+
+def _inject(args: argparse.Namespace) -> int:
+    from dqmroot.pipeline import inject_files
+
+    parameters = {**settings(args.set), "seed": args.seed}
+    with progress(args) as report:
+        done = inject_files(
+            args.files, args.me, args.output, args.fault, select=selection(args), report=report, **parameters
+        )
+    if args.json:
+        print_json(done.summary)
+    say(args, "{faulty} of {lumisections} LS are faulty now".format(**done.summary) + f": {args.output}")
+    return 0
 
 
 def _ls(args: argparse.Namespace) -> int:

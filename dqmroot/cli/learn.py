@@ -31,7 +31,7 @@ def add_verbs(verbs: Any) -> None:
     )
     train.add_argument("files", nargs="+", metavar="FILES")
     train.add_argument(
-        "--me", action="append", required=True, metavar="PATTERN", help="a name, a glob or /regex/; repeatable"
+        "--me", action="append", required=True, metavar="PATTERN", help="a name, a glob or re:regex; repeatable"
     )
     train.add_argument("-o", "--output", required=True, metavar="MODEL", help="model folder")
     add_selection(train)
