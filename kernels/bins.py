@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dqmroot.kernels.jit import fast_kernel
+from dqmroot.kernels.jit import fast_kernel, inner_kernel
 from dqmroot.kernels.rows import over_rows, rows
 
 __all__ = ["group_line", "merge", "sum_lines"]
@@ -45,19 +45,19 @@ def _even(cuts: Array) -> tuple[int, int, int]:
     return 0, 0, 1
 
 
-@fast_kernel
+@inner_kernel
 def _start(source, line):  # type: ignore[no-untyped-def]
     for x in range(len(line)):
         line[x] = source[x]
 
 
-@fast_kernel
+@inner_kernel
 def _accumulate(source, line):  # type: ignore[no-untyped-def]
     for x in range(len(line)):
         line[x] += source[x]
 
 
-@fast_kernel
+@inner_kernel
 def sum_lines(flat, start, sz, sy, nz, ny, line):  # type: ignore[no-untyped-def]
     """Sum ``nz`` × ``ny`` lines of ``flat``, the first of which begins at ``start``, into ``line``."""
     nx = len(line)
@@ -69,7 +69,7 @@ def sum_lines(flat, start, sz, sy, nz, ny, line):  # type: ignore[no-untyped-def
                 _accumulate(flat[begin : begin + nx], line)
 
 
-@fast_kernel
+@inner_kernel
 def group_line(line, factor, target):  # type: ignore[no-untyped-def]
     """Sum ``factor`` neighbours of ``line`` into each of ``target``."""
     if factor == 1:
@@ -87,7 +87,7 @@ def group_line(line, factor, target):  # type: ignore[no-untyped-def]
             target[x] = total
 
 
-@fast_kernel
+@inner_kernel
 def _group_unevenly(line, xs, first, last, target):  # type: ignore[no-untyped-def]
     for a in range(first, last):
         total = 0.0
@@ -96,7 +96,7 @@ def _group_unevenly(line, xs, first, last, target):  # type: ignore[no-untyped-d
         target[a] = total
 
 
-@fast_kernel
+@inner_kernel
 def _merge_line(line, xs, low, high, factor, target):  # type: ignore[no-untyped-def]
     _group_unevenly(line, xs, 0, low, target)
     if high > low:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqmroot.kernels.bins import group_line, sum_lines
-from dqmroot.kernels.jit import fast_kernel
+from dqmroot.kernels.jit import fast_kernel, inner_kernel
 from dqmroot.kernels.rows import over_rows, rows
 from dqmroot.kernels.scale import MODES, Region, divisor_of, multiply_line
 from dqmroot.kernels.top import DIFFERENCES, differences_of, insertion_is_faster, mean_of_best, top_mean
@@ -65,7 +65,7 @@ def score(
     expected = np.ascontiguousarray(reference, np.float64).reshape(-1)
     out = np.empty(shape[0])
     negative = np.zeros(shape[0], np.int64)
-    numbers = (*low, *size, *by, MODES.get(mode, -1), k, DIFFERENCES[kind])
+    numbers = (low, size, by, MODES.get(mode, -1), k, DIFFERENCES[kind])
     one = np.empty(0, _kept(values))
     over_rows(_score, shape[0], flat.nbytes, flat, *strides, *numbers, expected, one, out, negative)
     return out, negative
@@ -83,7 +83,7 @@ def _geometry(region: Region, factors: tuple[int, ...]) -> tuple[tuple[int, ...]
     return tuple(low for low, _ in inside), size, by
 
 
-@fast_kernel
+@inner_kernel
 def _cut_and_group(flat, begin, sz, sy, z0, y0, x0, fz, fy, fx, line, out):  # type: ignore[no-untyped-def]
     nx = len(line)
     for c in range(out.shape[0]):
@@ -109,9 +109,8 @@ def _prepare(first, last, flat, sn, sz, sy, z0, y0, x0, fz, fy, fx, mode, out, d
 
 
 @fast_kernel
-def _score(
-    first, last, flat, sn, sz, sy, z0, y0, x0, nz, ny, nx, fz, fy, fx, mode, k, kind, expected, like, out, negative
-):  # type: ignore[no-untyped-def]
+def _score(first, last, flat, sn, sz, sy, low, size, by, mode, k, kind, expected, like, out, negative):  # type: ignore[no-untyped-def]
+    (z0, y0, x0), (nz, ny, nx), (fz, fy, fx) = low, size, by
     line = np.empty(nx * fx)
     one = np.empty((nz, ny, nx), like.dtype)
     cells = one.reshape(one.size)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqmroot.kernels.jit import kernel
-from dqmroot.kernels.random import binomial, poisson, uniform
+from dqmroot.kernels.random import binomial, binomial_by_inversion, poisson, uniform
 from dqmroot.kernels.rows import over_rows, rows
 
 __all__ = ["broken_counts", "change_counts", "draw_poisson", "exchange", "move_along", "set_boxes"]
@@ -17,6 +17,8 @@ Array = NDArray[Any]
 
 # Up to so many entries are moved one by one.
 _ONE_BY_ONE = 64.0
+# Counts below this are thinned with tables; half of it is the mean at which rejection becomes faster.
+_TABLE = 20
 
 
 def change_counts(
@@ -112,7 +114,7 @@ def _broken_counts(first, last, flat, sn, nx, negative, broken):  # type: ignore
 
 
 @kernel
-def _changed(count, keep, drop, mean, factor, cap, random, state):  # type: ignore[no-untyped-def]
+def _changed(count, keep, drop, odds, none, mean, factor, cap, random, state):  # type: ignore[no-untyped-def]
     gain, chance = factor * mean, 0.0
     if cap < np.inf:
         p = min(mean / cap, 1.0)
@@ -122,7 +124,12 @@ def _changed(count, keep, drop, mean, factor, cap, random, state):  # type: igno
         return kept + (gain if cap == np.inf else max(cap - kept, 0.0) * chance)
     if drop > 0.0 and uniform(state) < drop:
         return 0.0
-    kept = count if keep == 1.0 else binomial(count, keep, state)
+    kept = count
+    if count < len(none) and count >= 0.0:
+        lost = binomial_by_inversion(count, odds, none[int(count)], state)
+        kept = lost if keep <= 0.5 else count - lost
+    elif keep < 1.0:
+        kept = binomial(count, keep, state)
     if gain <= 0.0:
         return kept
     if cap == np.inf:
@@ -133,6 +140,10 @@ def _changed(count, keep, drop, mean, factor, cap, random, state):  # type: igno
 @kernel
 def _change_counts(first, last, counts, boxes, keys, keep, drop, mean, rate, factor, cap, random):  # type: ignore[no-untyped-def]
     state = np.empty(1, np.uint64)
+    # Small counts are thinned by inversion, for which much is the same for all.
+    less = min(keep, 1.0 - keep)
+    odds = less / (1.0 - less)
+    none = np.exp(np.arange(_TABLE if 0.0 < keep < 1.0 else 0) * np.log1p(-less))
     for i in range(first, last):
         state[0] = keys[i]
         for z in range(boxes[i, 0, 0], boxes[i, 0, 1]):
@@ -140,7 +151,7 @@ def _change_counts(first, last, counts, boxes, keys, keep, drop, mean, rate, fac
                 for x in range(boxes[i, 2, 0], boxes[i, 2, 1]):
                     count = np.float64(counts[i, z, y, x])
                     usual = rate[i] * mean[z, y, x] if mean.size > 1 else 0.0
-                    counts[i, z, y, x] = _changed(count, keep, drop, usual, factor, cap[i], random, state)
+                    counts[i, z, y, x] = _changed(count, keep, drop, odds, none, usual, factor, cap[i], random, state)
 
 
 @kernel

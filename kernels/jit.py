@@ -33,12 +33,13 @@ from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
-__all__ = ["cache_folder", "fast_kernel", "kernel"]
+__all__ = ["cache_folder", "fast_kernel", "inner_kernel", "kernel"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _DIGEST = 32
 _KEEP_DAYS = 60
+_FAST = {"reassoc", "nsz", "contract"}
 
 
 def kernel(function: F) -> F:
@@ -48,11 +49,16 @@ def kernel(function: F) -> F:
 
 def fast_kernel(function: F) -> F:
     """Compile like `kernel`, and let sums be re-ordered, so that they vectorise; NaN and infinity keep their sense."""
-    return _compiled(function, fastmath={"reassoc", "nsz", "contract"})
+    return _compiled(function, fastmath=_FAST)
 
 
-def _compiled(function: F, *, fastmath: bool | set[str]) -> F:
-    compiled: Any = numba.njit(nogil=True, fastmath=fastmath)(function)
+def inner_kernel(function: F) -> F:
+    """Compile like `fast_kernel`, as a part of each kernel that calls it: a call costs as much as a hundred bins."""
+    return _compiled(function, fastmath=_FAST, forceinline=True)
+
+
+def _compiled(function: F, *, fastmath: bool | set[str], forceinline: bool = False) -> F:
+    compiled: Any = numba.njit(nogil=True, fastmath=fastmath, forceinline=forceinline)(function)
     if hasattr(compiled, "_cache"):  # not where NUMBA_DISABLE_JIT=1 leaves plain Python
         compiled._cache = _OneFileEach(function)
     made: F = compiled

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dqmroot.kernels.jit import kernel
 
-__all__ = ["binomial", "keys_of", "normal", "poisson", "uniform", "uniforms"]
+__all__ = ["binomial", "binomial_by_inversion", "keys_of", "normal", "poisson", "uniform", "uniforms"]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -148,6 +148,18 @@ def _binomial_rejection(n, p, state):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def binomial_by_inversion(n, odds, none, state):  # type: ignore[no-untyped-def]
+    """Next number of a binomial distribution with the odds p / (1 - p), 0 having the probability ``none``; for small means."""
+    # Go through the probabilities from 0 on until they add up to a uniform number.
+    left, count, chance = uniform(state), 0.0, none
+    while left > chance and count < n:
+        left -= chance
+        count += 1.0
+        chance *= odds * (n - count + 1.0) / count
+    return count
+
+
+@kernel
 def binomial(n, p, state):  # type: ignore[no-untyped-def]
     """Next number, as float64, of how many of ``n`` are kept, each with probability ``p``; NaN where ``n`` is NaN."""
     if np.isnan(n):
@@ -160,12 +172,5 @@ def binomial(n, p, state):  # type: ignore[no-untyped-def]
     if n * less >= _SMALL:
         count = _binomial_rejection(n, less, state)
     else:
-        # Go through the probabilities from 0 on until they add up to a uniform number.
-        odds = less / (1.0 - less)
-        chance = math.exp(n * math.log1p(-less))
-        left, count = uniform(state), 0.0
-        while left > chance and count < n:
-            left -= chance
-            count += 1.0
-            chance *= odds * (n - count + 1.0) / count
+        count = binomial_by_inversion(n, less / (1.0 - less), math.exp(n * math.log1p(-less)), state)
     return count if p <= 0.5 else n - count

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dqmroot.kernels.jit import fast_kernel
+from dqmroot.kernels.jit import fast_kernel, inner_kernel
 from dqmroot.kernels.rows import over_rows, rows
 
 __all__ = ["edge_weights", "smooth"]
@@ -49,13 +49,13 @@ def edge_weights(window: Array, size: int) -> Array:
     return made
 
 
-@fast_kernel
+@inner_kernel
 def _add(source, weight, target):  # type: ignore[no-untyped-def]
     for x in range(len(target)):
         target[x] += weight[x] * source[x]
 
 
-@fast_kernel
+@inner_kernel
 def _add_scaled(source, weight, target):  # type: ignore[no-untyped-def]
     for x in range(len(target)):
         target[x] += weight * source[x]

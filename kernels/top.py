@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dqmroot.kernels.jit import fast_kernel, kernel
+from dqmroot.kernels.jit import fast_kernel, inner_kernel, kernel
 from dqmroot.kernels.rows import over_rows, rows
 
 __all__ = [
@@ -21,10 +21,13 @@ __all__ = [
 
 Array = NDArray[Any]
 
-DIFFERENCES = {"squared": 0, "chi2": 1, "deviance": 2, "pull": 3}
+# None is known when a loop is compiled, so that the usual difference gets a loop of its own.
+DIFFERENCES = {"squared": None, "chi2": 1, "deviance": 2, "pull": 3}
 
 _LANES = 64
 _BLOCK = 64
+# Up to so many bins and so large a k rows are sorted side by side, so many at once.
+_SHORT, _FEW, _ABREAST = 256, 16, 32
 # Rows whose differences are partitioned together: they stay in the cache.
 _CACHED = 1 << 15
 
@@ -46,6 +49,9 @@ def top_mean(values: Array, reference: Array, k: int, kind: str = "squared", flo
     work = (flat, *strides, other, *other_strides, *shape[1:])
     out = np.empty(shape[0])
     n_bins = shape[1] * shape[2] * shape[3]
+    if n_bins <= _SHORT and k <= _FEW:
+        over_rows(_top_side_by_side, shape[0], flat.nbytes, *work, k, DIFFERENCES[kind], float(floor), out)
+        return out
     if insertion_is_faster(n_bins, k):
         over_rows(_top, shape[0], flat.nbytes, *work, k, DIFFERENCES[kind], float(floor), out)
         return out
@@ -88,10 +94,8 @@ def _pair(values: Array, reference: Array) -> tuple[Any, ...]:
     return flat, strides, shape, other, (0, *other_strides[1:]) if shared else other_strides
 
 
-@fast_kernel
+@inner_kernel
 def _difference(v, r, kind, floor):  # type: ignore[no-untyped-def]
-    if kind == 0:
-        return (v - r) * (v - r)
     if np.isnan(v) or np.isnan(r):
         return np.nan
     below = max(floor, r)
@@ -111,11 +115,11 @@ def _difference(v, r, kind, floor):  # type: ignore[no-untyped-def]
     return distance * distance / below if kind == 1 else abs(distance) / np.sqrt(below)
 
 
-@fast_kernel
+@inner_kernel
 def differences_of(source, other, kind, floor, target):  # type: ignore[no-untyped-def]
     """Fill ``target`` with the differences of two lines; return their sum, which is NaN if one of them is."""
     total = 0.0
-    if kind == 0:
+    if kind is None:
         for x in range(len(target)):
             d = np.float64(source[x]) - np.float64(other[x])
             target[x] = d * d
@@ -128,7 +132,7 @@ def differences_of(source, other, kind, floor, target):  # type: ignore[no-untyp
     return total
 
 
-@kernel
+@inner_kernel
 def _lane_maxima(found, lanes):  # type: ignore[no-untyped-def]
     n = len(lanes)
     whole = len(found) // n * n
@@ -153,7 +157,7 @@ def _insert(part, best):  # type: ignore[no-untyped-def]
             best[j - 1] = d
 
 
-@kernel
+@inner_kernel
 def _above(part, least):  # type: ignore[no-untyped-def]
     count = 0
     for x in range(len(part)):
@@ -179,20 +183,61 @@ def mean_of_best(found, total, best):  # type: ignore[no-untyped-def]
     return best.mean()
 
 
+@inner_kernel
+def _row_differences(i, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, kind, floor, found):  # type: ignore[no-untyped-def]
+    """Fill ``found`` with the differences of row i; return their sum."""
+    total = 0.0
+    for z in range(nz):
+        for y in range(ny):
+            begin = i * sn + z * sz + y * sy
+            start = i * rn + z * rz + y * ry
+            at = (z * ny + y) * nx
+            line = found[at : at + nx]
+            total += differences_of(flat[begin : begin + nx], other[start : start + nx], kind, floor, line)
+    return total
+
+
 @fast_kernel
 def _top(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, k, kind, floor, out):  # type: ignore[no-untyped-def]
     found = np.empty(nz * ny * nx)
     best = np.empty(k)
     for i in range(first, last):
-        total = 0.0
-        for z in range(nz):
-            for y in range(ny):
-                begin = i * sn + z * sz + y * sy
-                start = i * rn + z * rz + y * ry
-                at = (z * ny + y) * nx
-                line = found[at : at + nx]
-                total += differences_of(flat[begin : begin + nx], other[start : start + nx], kind, floor, line)
+        total = _row_differences(i, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, kind, floor, found)
         out[i] = mean_of_best(found, total, best)
+
+
+@inner_kernel
+def _exchange(line, level):  # type: ignore[no-untyped-def]
+    """Leave the larger of each pair in ``level`` and the smaller in ``line``."""
+    for j in range(len(line)):
+        one, other = line[j], level[j]
+        level[j] = one if one > other else other  # noqa: FURB136 - max() is not vectorised
+        line[j] = other if one > other else one  # noqa: FURB136
+
+
+@fast_kernel
+def _top_side_by_side(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, k, kind, floor, out):  # type: ignore[no-untyped-def]
+    n = nz * ny * nx
+    found = np.empty(n)
+    turned = np.zeros((n, _ABREAST))
+    best = np.empty((k, _ABREAST))
+    total = np.empty(_ABREAST)
+    for begin in range(first, last, _ABREAST):
+        rows_here = min(_ABREAST, last - begin)
+        for r in range(rows_here):
+            total[r] = _row_differences(begin + r, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, kind, floor, found)
+            for x in range(n):
+                turned[x, r] = found[x]
+        best[:] = -np.inf
+        for x in range(n):
+            # A bin sinks through the k best of its row, from the largest on.
+            for level in range(k):
+                _exchange(turned[x], best[level])
+        for r in range(rows_here):
+            mean = 0.0
+            for level in range(k):
+                mean += best[level, r]
+            out[begin + r] = np.nan if np.isnan(total[r]) else mean / k
 
 
 @fast_kernel

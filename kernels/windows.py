@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dqmroot.kernels.jit import fast_kernel
+from dqmroot.kernels.jit import fast_kernel, inner_kernel
 from dqmroot.kernels.rows import over_rows, rows
 
 __all__ = ["window_products", "window_sums"]
@@ -45,19 +45,19 @@ def window_products(values: Array, order: Array, begin: Array) -> Array:
     return out.reshape(values.shape)
 
 
-@fast_kernel
+@inner_kernel
 def _start(source, target):  # type: ignore[no-untyped-def]
     for x in range(len(target)):
         target[x] = source[x]
 
 
-@fast_kernel
+@inner_kernel
 def _add(source, target):  # type: ignore[no-untyped-def]
     for x in range(len(target)):
         target[x] += source[x]
 
 
-@fast_kernel
+@inner_kernel
 def _finish(source, factor, target):  # type: ignore[no-untyped-def]
     for x in range(len(target)):
         target[x] = source[x] * factor
@@ -82,7 +82,7 @@ def _window_sums(first, last, flat, sn, sz, sy, nz, ny, nx, order, begin, factor
                 _finish(line, factor[i], target)
 
 
-@fast_kernel
+@inner_kernel
 def _times(source, target):  # type: ignore[no-untyped-def]
     for x in range(len(target)):
         target[x] *= source[x]

@@ -1,0 +1,302 @@
+"""Compiled kernels beside the best NumPy form, the peers' formula, and a plain parallel copy.
+
+Run ``python benchmarks/kernels.py [--large] [--compile] [--json FILE]``. All columns of a row are measured in one run, taking
+turns, and the best of several turns counts; ratios are what to quote. ``--large`` adds arrays of 1 GB, ``--compile`` the time of
+first uses in fresh processes with an empty cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dqmroot import Axis, MonitorElement, inject
+from dqmroot.kernels import bins, chain, faults, random, scale, smooth, top, windows
+from dqmroot.kernels.rows import copy, over_rows, threads
+
+Array = NDArray[Any]
+Call = Callable[[], object]
+
+SHAPES = {"20,000 × 102": (20_000, 102), "2,000 × 72 × 84": (2_000, 72, 84)}
+LARGE = {"1 GB: 2,600,000 × 102": (2_600_000, 102), "1 GB: 44,000 × 72 × 84": (44_000, 72, 84)}
+
+
+@dataclass
+class Row:
+    """One line of the table; times in milliseconds, bytes read and written by the kernel."""
+
+    name: str
+    shape: str
+    kernel: float
+    numpy: float | None = None
+    peer: float | None = None
+    bandwidth: float | None = None
+
+    def __str__(self) -> str:
+        def ratio(other: float | None) -> str:
+            return f"{other:10.2f} {other / self.kernel:7.1f}×" if other is not None else " " * 19
+
+        share = f"{100 * self.bandwidth:6.0f} %" if self.bandwidth is not None else ""
+        return f"{self.name:34s} {self.shape:24s} {self.kernel:9.2f} {ratio(self.numpy)} {ratio(self.peer)} {share}"
+
+
+def clock(*calls: Call | None, turns: int = 7) -> list[float | None]:
+    """Best time of each call in milliseconds, the calls taking turns."""
+    best: list[float | None] = [None if call is None else np.inf for call in calls]
+    for turn in range(turns + 1):
+        for i, call in enumerate(calls):
+            if call is None:
+                continue
+            begin = time.perf_counter()
+            call()
+            took = 1e3 * (time.perf_counter() - begin)
+            if turn:  # the first one compiles and warms up
+                best[i] = min(best[i] or np.inf, took)
+    return best
+
+
+def copy_speed(x: Array, turns: int = 7) -> float:
+    """Bytes per millisecond of a plain parallel copy into memory that is already there, read and written counted."""
+    out = np.empty_like(x)
+
+    def part(first: int, last: int) -> None:
+        out[first:last] = x[first:last]
+
+    (took,) = clock(lambda: over_rows(part, len(x), x.nbytes), turns=turns)
+    return 2 * x.nbytes / (took or np.inf)
+
+
+def slices_rebin(x: Array) -> Array:
+    """The fastest NumPy form: strided slices added, one axis after the other."""
+    for axis in range(x.ndim - 1, 0, -1):
+        even = tuple(slice(None, None, 2) if a == axis else slice(None) for a in range(x.ndim))
+        odd = tuple(slice(1, None, 2) if a == axis else slice(None) for a in range(x.ndim))
+        x = x[even] + x[odd]
+    return x
+
+
+def peer_rebin(x: Array) -> Array:
+    """A loop over output bins, each a sum over a block of all lumisections."""
+    if x.ndim == 2:
+        return x.reshape(len(x), -1, 2).sum(axis=2)
+    out = np.empty((len(x), x.shape[1] // 2, x.shape[2] // 2))
+    for i in range(out.shape[1]):
+        for j in range(out.shape[2]):
+            out[:, i, j] = x[:, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2].sum(axis=(1, 2))
+    return out
+
+
+def numpy_normalise(x: Array) -> Array:
+    return x / x.sum(axis=tuple(range(1, x.ndim)), keepdims=True)
+
+
+def numpy_top(x: Array, r: Array) -> Array:
+    d = ((x - r) ** 2).reshape(len(x), -1)
+    return np.partition(d, -10, axis=1)[:, -10:].mean(axis=1)
+
+
+def peer_top(x: Array, r: Array) -> Array:
+    d = ((x - r) ** 2).reshape(len(x), -1)
+    return np.sort(d, axis=1)[:, ::-1][:, :10].mean(axis=1)
+
+
+def numpy_smooth(x: Array) -> Array:
+    """Three shifted copies added, axis by axis, edges renormalised."""
+    for axis in range(1, x.ndim):
+        moved = np.moveaxis(x, axis, -1)
+        out = moved.copy()
+        out[..., 1:] += moved[..., :-1]
+        out[..., :-1] += moved[..., 1:]
+        norm = np.full(moved.shape[-1], 3, x.dtype)
+        norm[[0, -1]] = 2
+        out /= norm
+        x = np.moveaxis(out, -1, axis)
+    return x
+
+
+def peer_smooth(x: Array) -> Array:
+    from scipy.signal import convolve
+
+    window = np.ones((3,) * (x.ndim - 1)) / 3 ** (x.ndim - 1)
+    return np.stack([convolve(row, window, "same") for row in x])
+
+
+def numpy_running(x: Array) -> Array:
+    out = x.copy()
+    for back in range(1, 5):
+        out[back:] += x[:-back]
+    return out
+
+
+def peer_running(x: Array) -> Array:
+    return np.stack([x[max(0, i - 4) : i + 1].sum(axis=0) for i in range(len(x))])
+
+
+def numpy_chain(full: Array, r: Array) -> Array:
+    return numpy_top(numpy_normalise(slices_rebin(full[(slice(None), *[slice(1, -1)] * (full.ndim - 1))])), r)
+
+
+def numpy_thin(x: Array, rng: np.random.Generator) -> Array:
+    return rng.binomial(x.astype(np.int64), 0.5).astype(x.dtype)
+
+
+def measure(name: str, shape: tuple[int, ...], turns: int) -> list[Row]:
+    """Every kernel on contents of one shape."""
+    rng = np.random.default_rng(1)
+    x = rng.poisson(5, (min(shape[0], 2000), *shape[1:])).astype(np.float32)
+    x = np.concatenate([x] * -(-shape[0] // len(x)))[: shape[0]]
+    large = x.nbytes > 1 << 29
+    speed = copy_speed(x, turns)
+    n, inner = len(x), tuple((0, size) for size in shape[1:])
+    r = x[:2000].mean(axis=0)
+    cuts = [np.arange(0, size + 1, 2) for size in shape[1:]]
+    twos = (2,) * (x.ndim - 1)
+    place, begin, one = np.arange(n), np.maximum(np.arange(n) - 4, 0), np.ones(n)
+    window = [np.ones(3)] * (x.ndim - 1)
+    halves = np.prod([0.5] * (x.ndim - 1))
+    rows = [Row("plain parallel copy", name, 2 * x.nbytes / speed, bandwidth=1.0)]
+
+    def add(
+        what: str, kernel: Call, plain: Call | None, peer: Call | None = None, touched: float | None = None
+    ) -> None:
+        if large:
+            plain = peer = None
+        took, numpy_took, peer_took = clock(kernel, plain, peer, turns=turns)
+        assert took is not None
+        share = None if touched is None else touched * x.nbytes / took / speed
+        rows.append(Row(what, name, took, numpy_took, peer_took, share))
+
+    add(
+        "rebin 2 (per axis)",
+        lambda: chain.prepare(x, inner, twos),
+        lambda: slices_rebin(x),
+        lambda: peer_rebin(x),
+        1 + halves,
+    )
+    add("merge to given groups", lambda: bins.merge(x, cuts), lambda: slices_rebin(x), None, 1 + halves)
+    half = tuple((0, size // 2) if a == 0 else (0, size) for a, size in enumerate(shape[1:]))
+    cropped = (slice(None), slice(0, shape[1] // 2))
+    add("crop to half", lambda: chain.prepare(x, half, (1,) * (x.ndim - 1)), lambda: np.copy(x[cropped]), None, 1.0)
+    add("normalise (integral)", lambda: scale.normalise(x, "integral", inner), lambda: numpy_normalise(x), None, 2)
+    peak = lambda: x / x.max(axis=tuple(range(1, x.ndim)), keepdims=True)  # noqa: E731
+    add("normalise (maximum)", lambda: scale.normalise(x, "maximum", inner), peak, None, 2)
+    add("loss map", lambda: top.differences(x, r), lambda: np.square(np.subtract(x, r, dtype=np.float64)), None, 3)
+    add(
+        "top 10 squared",
+        lambda: top.top_mean(x, r, 10),
+        lambda: numpy_top(x, r),
+        None if large else lambda: peer_top(x, r),
+    )
+    if large:
+        return rows
+    add("smooth 3 (per axis)", lambda: smooth.smooth(x, window), lambda: numpy_smooth(x), lambda: peer_smooth(x))
+    add(
+        "running sum of 5",
+        lambda: windows.window_sums(x, place, begin, one),
+        lambda: numpy_running(x),
+        lambda: peer_running(x),
+    )
+    full = np.pad(x, [(0, 0), *[(1, 1)] * (x.ndim - 1)])
+    region = tuple((1, 1 + size) for size in shape[1:])
+    usual = chain.prepare(full, region, twos, "integral")[0].mean(axis=0)
+    add(
+        "crop → rebin → normalise → score",
+        lambda: chain.score(full, region, twos, "integral", usual, 10),
+        lambda: numpy_chain(full, usual),
+    )
+    keys, boxes = (
+        random.keys_of(1, place),
+        np.tile([[0, 1], [0, shape[1] if x.ndim > 2 else 1], [0, shape[-1]]], (n, 1, 1)),
+    )
+
+    def thin() -> None:
+        four = copy(x).reshape(n, 1, -1, shape[-1])
+        faults.change_counts(four, boxes, keys, keep=0.5)
+
+    add("inject: degrade everything", thin, lambda: numpy_thin(x, rng))
+    axes = tuple(Axis(size, 0, size) for size in reversed(shape[1:]))
+    me = MonitorElement("me", "TH1F", axes, np.ones(n), place, np.ones(n), full)
+    size = (5,) * len(axes)
+
+    def plain_inject() -> Array:
+        """What ``inject`` gives, in NumPy: counts, truth mask and entries."""
+        out, truth = full.copy(), np.zeros(x.shape, bool)
+        for i in range(n):
+            at = tuple(slice(p, p + 5) for p in rng.integers(0, np.array(shape[1:]) - 4))
+            truth[(i, *at)] = True
+            out[i][tuple(slice(a.start + 1, a.stop + 1) for a in at)] = rng.binomial(x[(i, *at)].astype(int), 0.5)
+        return out.sum(axis=tuple(range(1, x.ndim)))
+
+    add("inject: degrade 5 × 5, with truth", lambda: inject(me, "degraded", size=size, seed=1), plain_inject)
+    return rows
+
+
+COMPILED = {
+    "merge": "bins.merge(x, [np.arange(0, 7, 2), np.arange(0, 9, 2)])",
+    "normalise": "scale.normalise(x, 'integral', ((0, 6), (0, 8)))",
+    "chain: prepare": "chain.prepare(x, ((0, 6), (0, 8)), (2, 2), 'integral')",
+    "top": "top.top_mean(np.ones((4, 40, 40), 'f4'), np.ones((40, 40), 'f4'), 5)",
+    "top by partition": "top.top_mean(x, x[0], 5)",
+    "chain: score": "chain.score(np.ones((4, 40, 40), 'f4'), ((0, 40), (0, 40)), (1, 1), 'integral', np.ones((40, 40)), 5)",
+    "smooth": "smooth.smooth(x, [np.ones(3), np.ones(3)])",
+    "window sums": "windows.window_sums(x, np.arange(4), np.arange(4), np.ones(4))",
+    "thin and add": "faults.change_counts(x[:, None].copy(), np.zeros((4, 3, 2), int), np.zeros(4, np.uint64))",
+    "move along": "faults.move_along(x.copy(), np.ones((4, 6), bool), np.eye(8), np.zeros(4, np.uint64))",
+    "exchange": "faults.exchange(x[:, None].copy(), np.zeros((4, 3, 2), int), np.zeros((4, 3, 2), int))",
+}
+
+
+def compile_times() -> None:
+    """First use of each kernel in a fresh process, with an empty cache and with a filled one."""
+    print(f"\n{'first use (s)':34s} {'compiled':>9s} {'cached':>9s}")
+    for name, code in COMPILED.items():
+        text = (
+            "import time, numpy as np\n"
+            "from dqmroot.kernels import bins, chain, faults, scale, smooth, top, windows\n"
+            "scale.row_sums(np.ones((2, 2)))\n"  # Numba itself starts
+            f"x = np.ones((4, 6, 8), 'f4'); begin = time.perf_counter(); {code}; print(time.perf_counter() - begin)"
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            took = [
+                float(
+                    subprocess.check_output([sys.executable, "-c", text], env={**os.environ, "DQMROOT_CACHE": folder})
+                )
+                for _ in range(2)
+            ]
+        print(f"{name:34s} {took[0]:9.2f} {took[1]:9.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0] if __doc__ else "")
+    parser.add_argument("--large", action="store_true", help="also arrays of 1 GB")
+    parser.add_argument("--compile", action="store_true", help="also the time of first uses")
+    parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    print(f"{threads()} threads; milliseconds, best of {options.turns}; × is how many times faster the kernel is")
+    print(f"{'':34s} {'':24s} {'kernel':>9s} {'NumPy':>10s} {'':8s} {'peer':>10s} {'':8s} {'of copy':>8s}")
+    found = []
+    for name, shape in (SHAPES | (LARGE if options.large else {})).items():
+        for row in measure(name, shape, options.turns):
+            print(row, flush=True)
+            found.append(asdict(row))
+    if options.compile:
+        compile_times()
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
