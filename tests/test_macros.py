@@ -94,7 +94,7 @@ def test_macros_and_scripts_say_the_same(name: str, files: list[str], tmp_path: 
     assert script.stdout.strip() == "\n".join(macro.stdout.strip().splitlines()[1:-1])
 
 
-@pytest.mark.parametrize("me", [MAP, PROFILE, ""])
+@pytest.mark.parametrize("me", [MAP, *(pytest.param(me, marks=pytest.mark.slow) for me in (PROFILE, ""))])
 def test_overlay_of_other_elements(me: str, files: list[str], tmp_path: Path) -> None:
     done = run_macro("overlay", [files[0], me, "picture.png"], tmp_path)
     assert done.returncode == 0, done.stderr
@@ -108,7 +108,6 @@ def test_mistakes_are_one_line(files: list[str], tmp_path: Path) -> None:
         ("overlay", [files[0], "Hcal/nothing"], "Hcal/nothing: not in the file; there are"),
         ("overlay", ["absent.root"], "absent.root: cannot be opened"),
         ("draw_certification", [files[2]], "not a DQM GUI file"),
-        ("list_bad_ls", [files[2]], "not a DQM GUI file"),
         ("rdataframe", ["absent.root"], "absent.root: no such file"),
     ):
         done = run_macro(name, values, tmp_path)
