@@ -108,7 +108,6 @@ def test_mistakes_are_one_line(files: list[str], tmp_path: Path) -> None:
         ("overlay", [files[0], "Hcal/nothing"], "Hcal/nothing: not in the file; there are"),
         ("overlay", ["absent.root"], "absent.root: cannot be opened"),
         ("draw_certification", [files[2]], "not a DQM GUI file"),
-        ("rdataframe", ["absent.root"], "absent.root: no such file"),
     ):
         done = run_macro(name, values, tmp_path)
         assert done.returncode == 1
