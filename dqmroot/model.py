@@ -58,21 +58,22 @@ class Model:
     """A detector with all that it needs to judge one monitoring element.
 
     Args:
-        prepare: Steps from the raw histogram to the detector's input.
+        prepare: Steps from the raw histogram to the detector's input, or text such as ``"rebin(2,2) normalise(integral)"``.
         detector: A detector; `dqmroot.detector` makes one by name.
         min_entries_per_bin: An LS with fewer entries per bin is neither learnt from nor judged.
     """
 
     def __init__(
-        self, *, prepare: Preparation | Iterable[Step] = (), detector: Detector, min_entries_per_bin: float = 0.0
+        self, *, prepare: Preparation | Iterable[Step] | str = (), detector: Detector, min_entries_per_bin: float = 0.0
     ) -> None:
-        self.preparation = prepare if isinstance(prepare, Preparation) else Preparation(tuple(prepare))
+        self.preparation = prepare if isinstance(prepare, Preparation) else Preparation(prepare)
         self.detector = detector
         self.min_entries_per_bin = float(min_entries_per_bin)
         self.working_point: WorkingPoint | None = None
         self.bin_cut: float | None = None
         self.sample: TrainingSample | None = None
         self._me = ""
+        self._storage = ""
         self._axes: tuple[Axis, ...] = ()
 
     def __repr__(self) -> str:
@@ -95,6 +96,11 @@ class Model:
         """Axes of the raw histograms it takes."""
         return self._axes
 
+    @property
+    def storage(self) -> str:
+        """ROOT class of the histograms it learnt from; empty where a model of an early version does not tell."""
+        return self._storage
+
     def fit(self, good: MonitorElement, *, progress: Progress | None = None) -> Self:
         """Learn from good lumisections; an earlier working point is dropped.
 
@@ -106,7 +112,7 @@ class Model:
         self.working_point = self.bin_cut = None
         self.preparation = self.preparation.fit(good)
         self.detector.fit(self.preparation.apply(good), progress=progress)
-        self._me, self._axes = good.name, good.axes
+        self._me, self._storage, self._axes = good.name, good.storage, good.axes
         self.sample = TrainingSample(len(good), tuple(np.unique(good.run).tolist()))
         return self
 
@@ -190,6 +196,7 @@ class Model:
         sample = self.sample
         return {
             "me": self.me,
+            "storage": self._storage,
             "axes": [axis.to_dict() for axis in self._axes],
             "preparation": str(self.preparation),
             "detector": self.detector.name,
@@ -309,6 +316,7 @@ def _load(root: Path, path: Path, entry: Mapping[str, Any]) -> Model:
             min_entries_per_bin=float(entry["min_entries_per_bin"]),
         )
         model._me, model._axes = me, tuple(map(Axis.from_dict, entry["axes"]))
+        model._storage = str(entry.get("storage", ""))
         sample = entry["sample"]
         model.sample = TrainingSample(int(sample["n"]), tuple(sample["runs"]), str(sample["held_out"]))
         if "working_point.json" in entry["sha256"]:

@@ -19,6 +19,7 @@ from dqmroot.errors import UnknownNameError, UsageError
 
 __all__ = ["CNNClassifier", "SignificanceNetwork", "Supervised"]
 
+EVIDENCE_GAIN = 8.0
 _LAYOUTS = ("strided", "pooled", "normalised")
 
 
@@ -333,14 +334,15 @@ class SignificanceNetwork(Supervised):
         x = conv(self.hidden, activation="elu")(given)
         x = conv(self.hidden, activation="elu")(x)
         parts = []
-        for height, width in self.windows:
+        for i, (height, width) in enumerate(self.windows):
             # The sum over a window, of cells that live; a learnt constant sets how much of it a fault needs.
-            evidence = conv(n, "float32")(x) * live
+            # Times 8: one faulty cell in thousands must outshout the others from the start, or nothing is learnt for long.
+            evidence = conv(n, "float32", name=f"evidence_{i}")(x) * live * EVIDENCE_GAIN
             if height * width > 1:
                 evidence = layers.AveragePooling2D((height, width), strides=1, padding="same")(evidence) * (
                     height * width
                 )
-            evidence = _Offset(n)(evidence)
+            evidence = _Offset(n, f"offset_{i}")(evidence)
             flat_evidence = ops.reshape(
                 evidence + (live - 1) * 1e4 * float(height * width == 1), (-1, bins[0] * bins[1], n)
             )
@@ -349,7 +351,7 @@ class SignificanceNetwork(Supervised):
         return keras.Model(given, ops.concatenate([ops.zeros_like(logits[:, :1]), logits], axis=1))
 
 
-def _Offset(n: int) -> Any:  # noqa: N802
+def _Offset(n: int, name: str) -> Any:  # noqa: N802
     """Return a layer that adds a learnt constant to each channel, below zero at first: faults are rare."""
     import keras
 
@@ -360,4 +362,4 @@ def _Offset(n: int) -> Any:  # noqa: N802
         def call(self, x: Any) -> Any:
             return x + self.offset
 
-    return Offset(dtype="float32")
+    return Offset(dtype="float32", name=name)

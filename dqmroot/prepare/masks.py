@@ -76,7 +76,9 @@ class DropEmpty(BinStep):
 
     def restore(self, bins: Array, before: MonitorElement) -> Array:
         """Put the contents back in their places; 0 in those left out."""
-        return np.nan_to_num(self.invert(bins, before.axes), nan=0.0)
+        out = self.invert(bins, before.axes)
+        out[:, ~self._keep(before.bins, before.name)] = 0
+        return out
 
     def _keep(self, shape: tuple[int, ...], me: str) -> NDArray[np.bool_]:
         if self.keep is None:
