@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check lint clean install
+.PHONY: demo test check oldest lint clean install
 
 install: $(STAMP)
 
@@ -25,8 +25,18 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# What takes longer than a person waits: slow tests, 20,000 damaged files, the oldest dependencies.
 check: $(STAMP) lint
 	$(BIN)/pytest
+	$(BIN)/python benchmarks/fuzz_nanodqmio.py --files 20000
+	$(MAKE) oldest
+
+# The tests with the oldest dependencies that pyproject.toml allows.
+oldest: $(STAMP)
+	$(BIN)/python -m pip install --quiet uv
+	rm -rf .venv-oldest && $(BIN)/uv venv --quiet --python $(BIN)/python .venv-oldest
+	$(BIN)/uv pip install --quiet --python .venv-oldest/bin/python --resolution lowest-direct --editable '.[test]'
+	.venv-oldest/bin/pytest -m 'not slow'
 
 clean:
-	rm -rf $(VENV) build dist demo-output .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-oldest build dist demo-output .mypy_cache .pytest_cache .ruff_cache
