@@ -122,10 +122,9 @@ def make_campaign(
     cuts = [len(every) * i // files for i in range(files + 1)]
     # Some stretches are shifted, so that borders of files are not borders of runs.
     cuts = [cut + (len(every) // files // 3 if 0 < i < files and i % 5 == 0 else 0) for i, cut in enumerate(cuts)]
-    paths = []
-    for i in range(files):
-        paths.append(write_file(folder / f"nano_{i:04d}.root", every[cuts[i] : cuts[i + 1]], mes, bad, seed))
-    return paths
+    return [
+        write_file(folder / f"nano_{i:04d}.root", every[cuts[i] : cuts[i + 1]], mes, bad, seed) for i in range(files)
+    ]
 
 
 def main() -> None:

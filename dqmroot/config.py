@@ -101,12 +101,14 @@ class Output:
         model: Model folder: used where it is, made by ``[training]`` where it is not; by default ``models`` in the output folder.
         dataset: ``/PD/Era/Tier`` in the names of the DQM GUI files.
         rule: How monitoring elements combine: ``any``, ``at_least_N``, ``all``.
+        report: Whether each run gets its HTML report.
     """
 
     folder: str
     model: str | None = None
     dataset: str = "/DQM/Run0-dqmroot-v1/DQMIO"
     rule: str = "any"
+    report: bool = True
 
 
 @dataclass(frozen=True)

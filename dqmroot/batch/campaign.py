@@ -327,7 +327,16 @@ class _Running:
             of_run = [index for index in plan.files if ((index.keys >> np.uint64(32)) == run).any()]
             state = [[Path(target).stem, read_head(target)["errors"]] for target in files]
             output = self.campaign.output
-            name = digest(run, state, stamp, output.dataset, output.rule, [index.path for index in of_run], __version__)
+            name = digest(
+                run,
+                state,
+                stamp,
+                output.dataset,
+                output.rule,
+                output.report,
+                [index.path for index in of_run],
+                __version__,
+            )
             place = self.out / "runs" / str(run)
             kept = _read_run(place)
             if kept is not None and kept.get("name") == name:
@@ -335,7 +344,7 @@ class _Running:
                 continue
             call = CertifyRun(
                 run, files, str(folder), stamp, tuple(m.me for m in models), str(place), name, output.dataset, output.rule,
-                [index.describe() for index in of_run],
+                [index.describe() for index in of_run], output.report,
             )  # fmt: skip
             work[name] = (call, f"run {run}")
         self.told.runs.extend(self.jobs("certify", work).values())

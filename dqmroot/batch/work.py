@@ -22,6 +22,7 @@ from dqmroot.io.formats import arrays
 from dqmroot.model import Model, load_models
 from dqmroot.pipeline import train_files
 from dqmroot.publication import publish
+from dqmroot.reports import report
 from dqmroot.runs import RunMask
 
 __all__ = ["CertifyRun", "IndexFile", "ScorePiece", "TrainModel", "digest", "spans_lumis"]
@@ -35,7 +36,10 @@ def digest(*parts: Any) -> str:
 
 def spans_lumis(model: Model) -> bool:
     """Tell whether the score of an LS depends on other LS of its run."""
-    return model.detector.warmup > 0 or any(step.name == "running" for step in model.preparation.steps)
+    made = model.detector
+    inner = getattr(made, "inner_", made)
+    sequential = made.sequential or inner.sequential or made.warmup > 0
+    return sequential or any(step.name == "running" for step in model.preparation.steps)
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,7 @@ class CertifyRun:
         dataset: ``/PD/Era/Tier``.
         rule: How monitoring elements combine.
         inputs: Descriptions of the files of the run.
+        report: Whether to write the HTML report too.
     """
 
     run: int
@@ -176,6 +181,7 @@ class CertifyRun:
     dataset: str
     rule: str
     inputs: Sequence[Mapping[str, Any]] = field(default=())
+    report: bool = False
 
     def __call__(self, last: bool) -> dict[str, Any]:
         """Do it, and return the figures of the run."""
@@ -200,6 +206,8 @@ class CertifyRun:
             with whole_folder(self.folder) as temporary:
                 cert.save(temporary)
                 publish(cert, temporary, self.dataset)
+                if self.report:
+                    report(cert, temporary / "report")
                 text = json.dumps(told, indent=1, allow_nan=False) + "\n"
                 (temporary / "run.json").write_text(text, encoding="utf-8")
         return told

@@ -1,12 +1,14 @@
-"""Verbs on whole run periods: batch."""
+"""Verbs on whole run periods and on what comes in: batch, watch."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import shlex
 from typing import Any
 
 from dqmroot.cli.console import new_verb, print_json, print_table, progress, say
+from dqmroot.errors import UsageError
 
 __all__ = ["add_verbs"]
 
@@ -33,6 +35,60 @@ def add_verbs(verbs: Any) -> None:
     batch.add_argument("--since", type=int, metavar="RUN", help="learn from this run on")
     batch.add_argument("--retrain", action="store_true", help="train models that are there, too")
     batch.add_argument("--json", action="store_true", help="the summary on stdout")
+
+    watch = new_verb(
+        verbs,
+        "watch",
+        _watch,
+        "score each file as it lands, write verdicts, raise alarms; runs until it is stopped",
+        "dqmroot watch incoming --model model -o online --alarm 3/5 --command mail-the-shifter",
+    )
+    watch.add_argument("folders", nargs="*", metavar="DIR", help="folders that are watched, with all below them")
+    watch.add_argument("--config", metavar="TOML", help="settings from a file; options come before it (docs/watch.md)")
+    watch.add_argument("--model", metavar="MODEL", help="model folder")
+    watch.add_argument("-o", "--output", metavar="OUT", help="output folder, which also keeps the state")
+    watch.add_argument("--pattern", metavar="GLOB", help="which files, by name (*.root)")
+    watch.add_argument("--settle", type=float, metavar="S", help="a file is closed when unchanged for so long (0.5)")
+    watch.add_argument("--parts", type=int, metavar="N", help="an LS is complete when so many files have it (1) …")
+    watch.add_argument("--wait", type=float, metavar="S", help="… or so long after the first of them (60)")
+    watch.add_argument("--idle", type=float, metavar="S", help="a run has ended when nothing came for so long (300)")
+    watch.add_argument("--refresh", type=float, metavar="S", help="time between updates of a run's ROOT file (20)")
+    watch.add_argument("--dataset", metavar="/PD/Era/Tier", help="dataset in the names of the DQM GUI files")
+    watch.add_argument("--rule", metavar="RULE", help="how MEs combine: any, at_least_N, all")
+    watch.add_argument("--alarm", metavar="N/M", help="alarm when N of the last M judged LS are bad")
+    watch.add_argument("--command", metavar="PROGRAM", help="what an alarm runs, with JSON on its standard input")
+    watch.add_argument("--url", metavar="URL", help="where an alarm is posted as JSON")
+    watch.add_argument("--once", action="store_true", help="do what is there, and end")
+
+
+def _watch(args: argparse.Namespace) -> int:
+    from dqmroot.watch.watcher import watch
+
+    watch(_watch_settings(args), once=args.once, say=lambda text: say(args, text))
+    return 0
+
+
+def _watch_settings(args: argparse.Namespace) -> Any:
+    from dqmroot.config import Alarm, Watch, read_watch
+
+    names = ("model", "output", "pattern", "settle", "parts", "wait", "idle", "refresh", "dataset", "rule")
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if args.folders:
+        given["folders"] = tuple(args.folders)
+    if args.alarm is not None:
+        n, slash, of = args.alarm.partition("/")
+        if not (slash and n.isdigit() and of.isdigit()):
+            raise UsageError(f"--alarm {args.alarm!r}: expected N/M, such as 3/5")
+        command = tuple(shlex.split(args.command)) if args.command else ()
+        given["alarm"] = (Alarm("alarm", int(n), int(of), command=command, url=args.url),)
+    elif args.command or args.url:
+        raise UsageError("--command and --url need --alarm N/M")
+    if args.config is not None:
+        return dataclasses.replace(read_watch(args.config), **given)
+    for name, option in (("folders", "DIR"), ("model", "--model"), ("output", "-o")):
+        if name not in given:
+            raise UsageError(f"{option} is missing (or --config)")
+    return Watch(**given)
 
 
 def _batch(args: argparse.Namespace) -> int:

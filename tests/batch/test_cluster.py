@@ -40,7 +40,9 @@ def test_the_job_of_slurm_says_what_the_site_wants(plain: Campaign) -> None:
         assert f"#SBATCH {line}" in lines, line
     assert "export NUMBA_NUM_THREADS=1" in lines
     assert lines.index("source /opt/env.sh") < next(i for i, line in enumerate(lines) if "dask_worker" in line)
-    assert re.search(r"^/opt/python -m distributed.cli.dask_worker tcp://127.0.0.1:\d+ .*--nthreads 1 ", text, re.MULTILINE)
+    assert re.search(
+        r"^/opt/python -m distributed.cli.dask_worker tcp://127.0.0.1:\d+ .*--nthreads 1 ", text, re.MULTILINE
+    )
     assert "--worker-port 10000:10100" in text
 
 
