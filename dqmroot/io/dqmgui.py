@@ -143,7 +143,7 @@ def open_gui(path: str, query: Query | None = None) -> GuiFile:
 
 
 def _picks(keys: Keys, index: list[int], names: list[str], places: dict[str, _Place | None], query: Query) -> Picks:
-    takes = query.takes([names[i] for i in index])
+    takes = _takes(query, [names[i] for i in index])
     mine = [
         (i, place) for i, take in zip(index, takes.tolist(), strict=True) if take and (place := places[keys.folder[i]])
     ]
@@ -214,7 +214,7 @@ def _read_texts(
             # The name of a histogram with tests has no dot.
             base, _, test = match[1].partition(".") if match[2] == "qr" else (match[1], "", "")
             found.append((place.prefix + base, match[2], match[3], test, place))
-    takes = query.takes([name for name, *_ in found])
+    takes = _takes(query, [name for name, *_ in found])
     takes &= _taken(query, [place for *_, place in found])
     for (name, kind, value, test, place), take in zip(found, takes.tolist(), strict=True):
         where = (name, place.run, place.lumi)
@@ -243,6 +243,10 @@ def _report(name: str, test: str, value: str, place: _Place) -> QualityReport | 
     if old is not None:
         return QualityReport(name, test, int(old[1]), float("nan"), "", old[2].strip(), place.run, place.lumi)
     return None
+
+
+def _takes(query: Query, names: list[str]) -> NDArray[np.bool_]:
+    return np.ones(len(names), np.bool_) if query.everything else query.takes(names)
 
 
 def _taken(query: Query, places: list[_Place]) -> NDArray[np.bool_]:

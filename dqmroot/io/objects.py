@@ -323,12 +323,14 @@ def _rows(kind: str, parts: list[_Piece], picks: Picks) -> tuple[list[MEInfo], R
     table: list[MEInfo] = []
     number: dict[tuple[int, ...], int] = {}
     made = []
+    # Where every name stands once, there is nothing to look up.
+    once = len(picks.name) == len(picks.me)
     for part in parts:
         me, run, lumi = picks.me[part.index], picks.run[part.index], picks.lumi[part.index]
         mine = []
         for name, (axes, title), r, ls in zip(me.tolist(), part.info, run.tolist(), lumi.tolist(), strict=True):
-            key = (name, *map(id, axes))
-            at = number.get(key)
+            key = () if once else (name, *map(id, axes))
+            at = None if once else number.get(key)
             if at is None:
                 at = number[key] = len(table)
                 # Right already where there is one of it, as in most files; else counted anew.

@@ -146,10 +146,9 @@ def _take(
     out: Keys, columns: NDArray[np.int64], path: str, blob: bytes
 ) -> tuple[list[tuple[str, int]], NDArray[np.int64]]:
     """Append the keys of one directory; returns its directories (path, place of their record) and the places of the rest."""
-    texts = [
-        [blob[a:b].decode("utf-8", "backslashreplace") for a, b in columns[:, i : i + 2].tolist()] for i in (6, 8, 10)
-    ]
-    names = texts[1]
+    kinds, names, titles = (
+        [str(blob[a:b], "utf-8", "backslashreplace") for a, b in columns[:, i : i + 2].tolist()] for i in (6, 8, 10)
+    )
     keep = range(len(names))
     if len(set(names)) < len(names):
         best: dict[str, int] = {}
@@ -157,12 +156,19 @@ def _take(
             if names[i] not in best or columns[i, 3] > columns[best[names[i]], 3]:
                 best[names[i]] = i
         keep = sorted(best.values())  # type: ignore[assignment]
-    folders = [i for i in keep if texts[0][i] in _FOLDERS]
-    rest = [i for i in keep if texts[0][i] not in _FOLDERS]
-    out.name += [names[i] for i in rest]
-    out.kind += [texts[0][i] for i in rest]
-    out.title += [texts[2][i] for i in rest]
-    out.folder += [path] * len(rest)
     prefix = path + "/" if path else ""
+    if len(keep) == len(names) and not _FOLDERS.intersection(kinds):
+        # The common case, a directory of nothing but objects.
+        out.name += names
+        out.kind += kinds
+        out.title += titles
+        out.folder += [path] * len(names)
+        return [], columns[:, [4, 0, 2, 1]]
+    folders = [i for i in keep if kinds[i] in _FOLDERS]
+    rest = [i for i in keep if kinds[i] not in _FOLDERS]
+    out.name += [names[i] for i in rest]
+    out.kind += [kinds[i] for i in rest]
+    out.title += [titles[i] for i in rest]
+    out.folder += [path] * len(rest)
     found = [(prefix + names[i], int(columns[i, 4] + columns[i, 2])) for i in folders]
     return found, columns[rest][:, [4, 0, 2, 1]]
