@@ -17,7 +17,8 @@ Rows = NDArray[np.float64]
 
 CLIP = 4.0  # cells further off than this many σ do not enter the rate of an LS
 _FEWEST = 5.0  # mean counts below which a cell says nothing about the scatter
-_SATURATED = 0.9  # a largest probability above this is taken for 1: cells that fire in every event
+_SATURATED = 0.02  # variance over mean below which cells fire in every event,
+_SEVERAL = 5  # where so many of the fullest ones do
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,9 @@ class Occupancy:
         error = low.std() / (share.std() * np.sqrt(len(share)) + 1e-300)
         saturation = 0.0
         if solution[1] < -5 * error and solution[0] > 0:
-            largest = min(1.0, -solution[1] / solution[0] * share.max())
-            saturation = (1.0 if largest > _SATURATED else largest) / share.max()
+            fullest = ratio[share >= 0.99 * share.max()]
+            always = len(fullest) >= _SEVERAL and np.median(fullest) < _SATURATED
+            saturation = (1.0 if always else min(0.99, -solution[1] / solution[0] * share.max())) / share.max()
         left = 1 - saturation * share
         clear = left > 0.05
         scatter = (
