@@ -228,6 +228,7 @@ def work(folder: Path, seed: int, begin: int, end: int) -> None:
         scratch.write_bytes(original)
         rights.append(read_all(scratch) or {})
     assert all(rights)
+    faulthandler.register(signal.SIGPROF, chain=True)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     for i in range(begin, end):
         random = np.random.default_rng([seed, i])
@@ -235,8 +236,8 @@ def work(folder: Path, seed: int, begin: int, end: int) -> None:
         kind, raw = mutate(originals[which], random)
         scratch.write_bytes(raw)
         print(i, kind, end=" ", flush=True)
-        faulthandler.dump_traceback_later(SECONDS, exit=True)
-        signal.alarm(SECONDS + 5)
+        # Processor time, so that a busy machine is no finding.
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
         try:
             print(judge(read_all(scratch), rights[which], protected[which] and kind != "repack"), flush=True)
         except BaseException as error:  # noqa: BLE001 - every other end is a finding
@@ -245,8 +246,7 @@ def work(folder: Path, seed: int, begin: int, end: int) -> None:
                 where = where.tb_next
             line = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where else "?"
             print(f"DEFECT {type(error).__name__}: {str(error)[:100]!r} at {line}".replace("\n", " "), flush=True)
-        faulthandler.cancel_dump_traceback_later()
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def run(files: int, seed: int, folder: Path) -> tuple[Counter[str], list[str]]:
@@ -281,7 +281,7 @@ def run(files: int, seed: int, folder: Path) -> tuple[Counter[str], list[str]]:
                 defects.append(line)
         if done.returncode or last < stop - 1:
             defects.append(
-                f"{last + 1 if not lines else last}: process ended with {done.returncode}: {done.stderr[-600:]}"
+                f"{last + 1 if not lines else last}: process ended with {done.returncode}: {done.stderr[:1500]}"
             )
             last = max(last, at)
         at = last + 1

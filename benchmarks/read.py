@@ -120,16 +120,16 @@ def compile_root(folder: Path) -> Path | None:
     return program
 
 
-def frames(path: Path) -> Iterator[tuple[bytes, int]]:
-    """Every compressed frame of the values (ZLIB only), and its inflated size."""
+def frames(path: Path) -> Iterator[tuple[bytes, bytes, int]]:
+    """Every compressed frame of the values: tag, data, inflated size."""
     file = open_file(str(path))
     for tree in file.trees.values():
         for raw in tree.values.load(file.source, range(len(tree.values))):
             assert raw is not None
             at = int.from_bytes(raw[14:16], "big")
-            while at < len(raw):
+            while raw[at : at + 2] in {b"ZL", b"XZ", b"L4", b"ZS"} and at < len(raw):
                 size = int.from_bytes(raw[at + 3 : at + 6], "little")
-                yield raw[at + 9 : at + 9 + size], int.from_bytes(raw[at + 6 : at + 9], "little")
+                yield raw[at : at + 2], raw[at + 9 : at + 9 + size], int.from_bytes(raw[at + 6 : at + 9], "little")
                 at += 9 + size
 
 
@@ -175,28 +175,38 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", type=Path)
     parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument(
-        "--uproot", type=int, default=1000, help="entries per tree that stock uproot reads; 0: leave it out"
-    )
+    parser.add_argument("--uproot", type=int, default=1000, help="entries per tree for stock uproot; 0: leave it out")
+    parser.add_argument("--copies", type=int, default=10, help="files in the test of many files; 0: leave it out")
+    parser.add_argument("--index", type=Path, help="another file, of which only the index is read")
     arguments = parser.parse_args()
     path, repeat = arguments.path, arguments.repeat
+    compare(path, repeat, arguments.uproot)
+    one_me(path, repeat)
+    if arguments.copies:
+        many_files(path, arguments.copies)
+    if arguments.index:
+        index(arguments.index, repeat)
 
+
+def compare(path: Path, repeat: int, uproot_entries: int) -> None:
+    """Everything in one file, in every way."""
     data = list(frames(path))
-    print(
-        f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, {sum(n for _, n in data) / 1e6:.0f} MB inflated, {len(data)} frames"
-    )
+    total = sum(n for _, _, n in data)
+    print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, {total / 1e6:.0f} MB inflated, {len(data)} frames")
     made = dq.arrays(path, scope="all")
-    print(
-        f"{sum(len(rows) for rows in made.rows.values())} histograms of {len(made.names)} monitoring elements, "
-        f"entries {sum(rows.entries.sum() for rows in made.rows.values()):.0f}"
-    )
+    n = sum(len(rows) for rows in made.rows.values())
+    entries = sum(rows.entries.sum() for rows in made.rows.values())
+    print(f"{n} histograms of {len(made.names)} monitoring elements, entries {entries:.0f}")
     del made
-    ways: dict[str, Callable[[], Any]] = {
-        "inflate only, zlib": lambda: [zlib.decompress(d, bufsize=n) for d, n in data],
-        "inflate only, libdeflate": lambda: [deflate.zlib_decompress(d, n) for d, n in data],
-        "dqmroot, 1 thread": lambda: dq.arrays(path, scope="all", threads=1),
-        "dqmroot, 2 threads": lambda: dq.arrays(path, scope="all", threads=2),
-    }
+    file = open_file(str(path))
+    every = {tree: range(len(one.values)) for tree, one in file.trees.items()}
+    ways: dict[str, Callable[[], Any]] = {}
+    if all(tag == b"ZL" for tag, _, _ in data):
+        ways["inflate only, zlib"] = lambda: [zlib.decompress(d, bufsize=n) for _, d, n in data]
+        ways["inflate only, libdeflate"] = lambda: [deflate.zlib_decompress(d, n) for _, d, n in data]
+    ways["read and inflate only, as dqmroot does"] = lambda: inflate_baskets(file, every)
+    for threads in (1, 2):
+        ways[f"dqmroot, threads={threads}"] = lambda threads=threads: dq.arrays(path, scope="all", threads=threads)
     times: dict[str, list[Times]] = {"ROOT, compiled": [], **{name: [] for name in ways}}
     with tempfile.TemporaryDirectory() as folder:
         program = compile_root(Path(folder))
@@ -207,19 +217,59 @@ def main() -> None:
                 times["ROOT, compiled"].append((wall, cpu))
             for name, way in ways.items():
                 times[name].append(clock(way))
-    if not program:
-        del times["ROOT, compiled"]
-    rows = [(name, best(t)) for name, t in times.items()]
-    reference = dict(rows).get("ROOT, compiled", (float("nan"),))[0]
-    if arguments.uproot:
+    rows = [(name, best(t)) for name, t in times.items() if t]
+    nothing = (float("nan"), float("nan"))
+    unit = dict(rows).get("ROOT, compiled", nothing)[0], dict(rows).get("inflate only, zlib", nothing)[1]
+    for tree in file.trees if uproot_entries else ():
+        n = min(uproot_entries, len(file.trees[tree]))
+        wall, cpu = clock(lambda tree=tree, n=n: uproot_fixed(path, tree, n))  # type: ignore[misc]
+        scale = len(file.trees[tree]) / n
+        rows.append((f"uproot, {tree} (from {n} entries)", (wall * scale, cpu * scale)))
+    table(rows, unit)
+    mine, bare = dict(rows)["dqmroot, threads=1"][1], dict(rows)["read and inflate only, as dqmroot does"][1]
+    print(f"beyond inflating: {mine - bare:.3f} s CPU, {(mine - bare) * 518e6 / max(total, 1):.3f} s for 518 MB")
+
+
+CHILD = """
+import json, resource, sys, time
+import dqmroot as dq
+next(dq.iterate(sys.argv[1], scope="all", threads=2, step_bytes=1 << 20))  # compiled by now
+begin, n = time.perf_counter(), 0
+for piece in dq.iterate(sys.argv[1:], scope="all", threads=2, step_bytes=64 << 20):
+    n += sum(map(len, piece.rows.values()))
+print(json.dumps([n, time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+"""
+
+
+def many_files(path: Path, copies: int) -> None:
+    """Piece by piece through one file and through many: time and peak memory."""
+    print(f"\niterate, 2 threads, pieces of 64 MB\n{'files':>6} {'histograms':>11} {'wall s':>8} {'peak MB':>8}")
+    walls = []
+    with tempfile.TemporaryDirectory() as folder:
+        links = [Path(folder) / f"{i}.root" for i in range(copies)]
+        for link in links:
+            link.symlink_to(path.resolve())
+        for n in (1, copies):
+            done = subprocess.run([sys.executable, "-c", CHILD, *links[:n]], capture_output=True, text=True, check=True)
+            histograms, wall, peak = json.loads(done.stdout)
+            walls.append(wall)
+            print(f"{n:6} {histograms:11} {wall:8.3f} {peak:8.0f}")
+    print(f"{copies} files take {walls[1] / walls[0]:.2f} times as long as one")
+
+
+def index(path: Path, repeat: int) -> None:
+    """Open a file and number its names."""
+
+    def way() -> None:
         file = open_file(str(path))
         for tree in file.trees:
-            n = min(arguments.uproot, len(file.trees[tree]))
-            wall, cpu = clock(lambda tree=tree, n=n: uproot_fixed(path, tree, n))  # type: ignore[misc]
-            scale = len(file.trees[tree]) / n
-            rows.append((f"uproot, {tree} (from {n} entries)", (wall * scale, cpu * scale)))
-    table(rows, (reference, dict(rows)["inflate only, zlib"][1]))
-    one_me(path, repeat)
+            file.names(tree)
+
+    wall, _ = best([clock(way) for _ in range(repeat)])
+    file = open_file(str(path))
+    entries = sum(len(tree) for tree in file.trees.values())
+    names = sum(len(file.names(tree)[0]) for tree in file.trees)
+    print(f"\n{path.name}: opened, {names} names of {entries} entries indexed in {wall:.3f} s")
 
 
 def one_me(path: Path, repeat: int) -> None:

@@ -170,7 +170,7 @@ def _open(source: Source) -> NanoFile:
     columns = {name: _column(source, indices, name, dtype) for name, dtype in _COLUMNS.items()}
     known = set(_TABLE_15)
     found = {name: top[name] for name, kind in keys.items() if name in known and kind == "TTree"}
-    trees = {name: _tree(source, tree) for name, tree in found.items() if tree.num_entries > 0}
+    trees = {name: _tree(source, name, tree) for name, tree in found.items() if tree.num_entries > 0}
     uuid = top.file.uuid.hex
     blocks, lumis = _blocks(source.path, columns, trees, _tables(found))
     return NanoFile(source, uuid, trees, blocks, lumis)
@@ -199,14 +199,16 @@ def _column(source: Source, tree: Any, name: str, dtype: Any) -> NDArray[Any]:
     return np.concatenate(parts) if parts else np.empty(0, dtype)
 
 
-def _tree(source: Source, tree: Any) -> Tree:
+def _tree(source: Source, key: str, tree: Any) -> Tree:
+    if tree.name != key:
+        raise InputError(source.path, f"the tree calls itself {tree.name!r}", key)
     names = _baskets(source, tree, "FullName")
     values = _baskets(source, tree, "Value")
     if names.n_entries != values.n_entries:
         what = f"{names.n_entries} names for {values.n_entries} values"
         raise InputError(source.path, what, tree.name)
     branch = tree["Value"]
-    return Tree(tree.name, names, values, branch.classname == "TBranchObject", branch)
+    return Tree(key, names, values, branch.classname == "TBranchObject", branch)
 
 
 def _baskets(source: Source, tree: Any, name: str) -> Baskets:

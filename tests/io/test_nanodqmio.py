@@ -422,6 +422,22 @@ def test_a_damaged_basket_names_file_tree_and_entry(tmp_path: Path) -> None:
     assert len(errors) == 1
 
 
+def test_a_tree_of_another_name_than_its_key(tmp_path: Path) -> None:
+    ROOT = rootfiles.root()
+    path = tmp_path / "k.root"
+    with rootfiles.writer(path, 0) as out:
+        out.begin(1, 1)
+        out.add("h", plain(ROOT, "TH2F"))
+        out.end()
+    raw = path.read_bytes()
+    # The name inside the tree's own record is followed by its title.
+    damaged = raw.replace(b"\5TH2Fs\5TH2Fs\0", b"\5TH2F\xd3\5TH2Fs\0")
+    path.write_bytes(raw.replace(b"\5TH2Fs\5TH2Fs", b"\5TH2Fx\5TH2Fs") if damaged == raw else damaged)
+    assert path.read_bytes() != raw
+    with pytest.raises(InputError, match=r"k\.root, TH2Fs"):
+        dq.read(path, "h")
+
+
 def test_lists_of_files(tmp_path: Path) -> None:
     ROOT = rootfiles.root()
     for n in range(3):
