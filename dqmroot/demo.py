@@ -11,14 +11,14 @@ import numpy as np
 
 from dqmroot.certification import BAD, GOOD, Certification
 from dqmroot.detectors import detector
-from dqmroot.files import folder_name
 from dqmroot.io.formats import arrays
 from dqmroot.model import Model, save_models
 from dqmroot.pipeline import Report, certify_files
-from dqmroot.plot import plot_score_trend, plot_worst, save_figure
 from dqmroot.prepare import Preparation
+from dqmroot.reports import draw_certification, gui_files
+from dqmroot.reports import report as write_report
 
-__all__ = ["DATA", "draw_certification", "run_demo"]
+__all__ = ["DATA", "run_demo"]
 
 # How each kind of histogram is prepared and learnt: spectra with their flow bins, maps rebinned for the dense network.
 _RECIPES: dict[int, tuple[str, dict[str, Any]]] = {
@@ -54,34 +54,9 @@ def run_demo(out: Path, report: Report | None = None) -> list[str]:
     save_models(models, out / "model")
     bad_run = truth["bad_run"]
     cert, _ = certify_files([file], out / "model", out, runs=[bad_run], report=report)
-    pictures = draw_certification(cert, out / "pictures", report)
+    write_report(cert, out / "report", root_files=gui_files(out))
+    pictures = draw_certification(cert, out / "pictures", progress=report)
     return [*_compare(cert, truth["faults"]), "", *_files(out, pictures)]
-
-
-def draw_certification(cert: Certification, out: Path, report: Report | None = None) -> list[Path]:
-    """Draw score against LS and the worst LS of each monitoring element and run.
-
-    Returns:
-        The pictures written.
-    """
-    written = []
-    for i, result in enumerate(cert.mes):
-        for run, worst in result.worst.items():
-            if report:
-                report("drawing", i, len(cert.mes), result.me)
-            rows = result.run == run
-            place = out / folder_name(result.me)
-            title = f"{result.me}, run {run}"
-            trend = plot_score_trend(
-                result.lumi[rows], result.score[rows], result.flag[rows], result.threshold, title=title
-            )
-            picture = plot_worst(
-                worst.original, worst.reconstruction, worst.loss, result.axes, title=f"{title}, LS {worst.lumi}"
-            )
-            for name, figure in ((f"run{run}_score.png", trend), (f"run{run}_worst.png", picture)):
-                save_figure(figure, place / name)
-                written.append(place / name)
-    return written
 
 
 def _compare(cert: Certification, faults: Sequence[Any]) -> list[str]:
@@ -107,6 +82,7 @@ def _files(out: Path, pictures: Sequence[Path]) -> list[str]:
     gui = sorted(out.glob("DQM_V*.root"))
     return [
         "Files:",
+        f"  {out / 'report' / 'index.html'}   open it in a browser: what is bad, and why",
         f"  {out / 'certification.json'}   verdict and reasons of each LS",
         f"  {out / 'golden.json'}   the good LS, as a plain golden JSON",
         *(f"  {path}   for the DQM GUI" for path in gui),

@@ -83,6 +83,13 @@ def add_verbs(verbs: Any) -> None:
         "--labels", required=True, metavar="CSV", help="table with run, lumi and a column of 1 good / 0 bad"
     )
     evaluate.add_argument("--label-column", default="good", metavar="NAME")
+    evaluate.add_argument(
+        "--pictures", metavar="FOLDER", help="also draw ROC curves, distributions, confusion matrices"
+    )
+    evaluate.add_argument("--format", choices=("png", "pdf"), default="png", help="of these pictures (png)")
+    evaluate.add_argument(
+        "--label", default="Private work", metavar="TEXT", help='beside "CMS" on these (Private work)'
+    )
     evaluate.add_argument("--json", action="store_true", help="for a machine, on stdout")
 
 
@@ -133,6 +140,14 @@ def _evaluate(args: argparse.Namespace) -> int:
     from dqmroot.pipeline import evaluate_files
 
     found = evaluate_files(args.scores, args.labels, args.label_column)
+    if args.pictures:
+        from dqmroot.io.scores import read_scores
+        from dqmroot.labels import Labels
+        from dqmroot.reports import draw_evaluation
+
+        known = Labels.from_csv(args.labels, args.label_column)
+        pictures = draw_evaluation(read_scores(args.scores), known, args.pictures, kind=args.format, label=args.label)
+        say(args, f"{len(pictures)} pictures in {args.pictures}")
     if args.json:
         print_json({me: result.to_dict() for me, result in found.items()})
         return 0

@@ -66,6 +66,9 @@ def add_verbs(verbs: Any) -> None:
         help="jsroot.min.js (of $ROOTSYS/js/build or npm): draw the ROOT objects in the page",
     )
     report.add_argument("--max-size", type=float, default=20.0, metavar="MB", help="leave out pictures beyond (20)")
+    report.add_argument("--pictures", metavar="FOLDER", help="also draw every picture into a folder, in CMS style")
+    report.add_argument("--format", choices=("png", "pdf"), default="png", help="of these pictures (png)")
+    report.add_argument("--label", default="Private work", metavar="TEXT", help='beside "CMS" on these (Private work)')
     report.add_argument("--json", action="store_true", help="what was written on stdout")
 
     demo = new_verb(
@@ -116,12 +119,13 @@ def _publish(args: argparse.Namespace) -> int:
 
 def _report(args: argparse.Namespace) -> int:
     from dqmroot.certification import load_certification
-    from dqmroot.reports import gui_files, report
+    from dqmroot.reports import draw_certification, gui_files, report
 
     given = Path(args.certification)
     folder = given if given.is_dir() else given.parent
+    cert = load_certification(given)
     page = report(
-        load_certification(given),
+        cert,
         args.output or folder / "report",
         title=args.title,
         conditions=args.conditions,
@@ -130,10 +134,16 @@ def _report(args: argparse.Namespace) -> int:
         jsroot=args.jsroot,
         most_mb=args.max_size,
     )
+    pictures = []
+    if args.pictures:
+        with progress(args) as show:
+            pictures = draw_certification(cert, args.pictures, kind=args.format, label=args.label, progress=show)
     if args.json:
         size = sum(file.stat().st_size for file in page.parent.rglob("*") if file.is_file())
-        print_json({"report": str(page), "bytes": size})
+        print_json({"report": str(page), "bytes": size, "pictures": [str(path) for path in pictures]})
     say(args, f"open {page}")
+    if pictures:
+        say(args, f"{len(pictures)} pictures in {args.pictures}")
     return 0
 
 

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from dqmroot.reports.folder import gui_files, report
+from dqmroot.reports.static import draw_certification, draw_evaluation
 
-__all__ = ["gui_files", "report"]
+__all__ = ["draw_certification", "draw_evaluation", "gui_files", "report"]

@@ -195,7 +195,11 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "DQM_V0001_R000297050__A__B__C.root").touch()
     assert main(["report", str(tmp_path), "--json", "--title", "Ours"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told == {"report": str(tmp_path / "report" / "index.html"), "bytes": size(tmp_path / "report")}
+    assert told == {
+        "report": str(tmp_path / "report" / "index.html"),
+        "bytes": size(tmp_path / "report"),
+        "pictures": [],
+    }
     name = "DQM_V0001_R000297050__A__B__C.root"
     assert data(tmp_path / "report", "overview")["root"] == {
         "297050": {"name": name, "href": f"../{name}", "carried": False}
