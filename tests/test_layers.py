@@ -25,7 +25,8 @@ ROWS = [
     {"pipeline"},
     {"batch", "demo"},
     {"watch"},
-    {"cli", "doctor"},
+    {"doctor"},
+    {"cli"},
 ]
 ROW_OF = {module: row for row, modules in enumerate(ROWS) for module in modules}
 
@@ -57,7 +58,8 @@ HOMES = {
     "dask": {"batch"},
     "distributed": {"batch"},
     "dask_jobqueue": {"batch"},
-    "rich": {"cli", "doctor"},
+    "rich": {"cli"},
+    "shtab": {"cli"},
 }
 
 

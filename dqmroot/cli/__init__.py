@@ -8,11 +8,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from dqmroot._version import __version__
-from dqmroot.cli import campaign, data, learn, verdict
+from dqmroot.cli import campaign, data, learn, tools, verdict
+from dqmroot.cli.console import keep_log
 from dqmroot.errors import DQMError, UsageError, nearest
 
 __all__ = ["main"]
@@ -24,6 +26,14 @@ _EPILOG = """exit status:
 
 start with:
   dqmroot demo -o demo-output"""
+
+_WELCOME = f"""dqmroot {__version__}: read CMS data-quality histograms, learn what good looks like, certify run periods
+
+  dqmroot demo               the whole job on the data that dqmroot carries: train, certify, find the faults
+  dqmroot ls FILES           what is in your files
+  dqmroot train --help       learn from good lumisections; score, certify and report come after it
+  dqmroot doctor             what is installed here, and what is missing
+  dqmroot --help             all verbs"""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -60,8 +70,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"dqmroot {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", parser_class=_Parser)
-    for module in (data, learn, verdict, campaign):
+    for module in (data, learn, verdict, campaign, tools):
         module.add_verbs(verbs)
+    parser.set_defaults(parser=parser)
     return parser
 
 
@@ -70,15 +81,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser()
     args = parser.parse_args(argv)
     if args.verb is None:
-        parser.print_help(sys.stderr)
+        print(_WELCOME, file=sys.stderr)
         return UsageError.exit_code
     # TensorFlow greets on stderr unless told not to; a person waits for other news.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     try:
-        status: int = args.run(args)
-        sys.stdout.flush()
+        with keep_log(args, sys.argv[1:] if argv is None else argv):
+            status: int = args.run(args)
+            sys.stdout.flush()
     except DQMError as error:
+        if args.verbose:
+            traceback.print_exc()
         print(f"dqmroot {args.verb}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:

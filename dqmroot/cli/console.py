@@ -4,14 +4,34 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
+import shlex
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from dqmroot.errors import IncompleteError, InputError, UsageError
+from dqmroot._version import __version__
+from dqmroot.errors import IncompleteError, InputError, OutputError, UsageError
 
-__all__ = ["add_selection", "new_verb", "print_json", "print_table", "progress", "say", "selection", "settings", "told"]
+__all__ = [
+    "add_selection",
+    "keep_log",
+    "new_verb",
+    "print_json",
+    "print_table",
+    "progress",
+    "say",
+    "selection",
+    "settings",
+    "told",
+]
+
+_log = logging.getLogger("dqmroot")
+# Silent where nobody asked: no handler of last resort on stderr.
+_log.addHandler(logging.NullHandler())
 
 
 def new_verb(
@@ -27,7 +47,8 @@ def new_verb(
     )
     parser.set_defaults(run=run)
     parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
-    parser.add_argument("--verbose", action="store_true", help="show tracebacks")
+    parser.add_argument("--verbose", action="store_true", help="show tracebacks, and where time goes")
+    parser.add_argument("--log", metavar="FILE", help="add to this file what is done, with times")
     return parser
 
 
@@ -79,7 +100,8 @@ def settings(pairs: Sequence[str], option: str = "--set") -> dict[str, Any]:
 
 
 def say(args: argparse.Namespace, text: str) -> None:
-    """Tell a person something, on stderr."""
+    """Tell a person something, on stderr, and the log."""
+    _log.info("%s", text)
     if not args.quiet:
         print(text, file=sys.stderr)
 
@@ -87,8 +109,44 @@ def say(args: argparse.Namespace, text: str) -> None:
 def told(args: argparse.Namespace, errors: Sequence[InputError]) -> int:
     """Tell which inputs failed, and return the exit status: 0, or 4 where some did."""
     for error in errors:
+        _log.warning("left out: %s", error)
         print(f"dqmroot {args.verb}: left out: {error}", file=sys.stderr)
     return IncompleteError.exit_code if errors else 0
+
+
+@contextmanager
+def keep_log(args: argparse.Namespace, words: Sequence[str]) -> Iterator[None]:
+    """Write what is done into the file of ``--log`` while the block runs, and on stderr where ``--verbose`` asks for it.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    handlers: list[logging.Handler] = []
+    if args.verbose:
+        handlers.append(logging.StreamHandler())
+    if args.log:
+        try:
+            Path(args.log).parent.mkdir(parents=True, exist_ok=True)
+            handlers.append(logging.FileHandler(args.log, encoding="utf-8"))
+        except OSError as error:
+            raise OutputError(f"{args.log}: cannot be written: {error.strerror or error}") from error
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        _log.addHandler(handler)
+    _log.setLevel(logging.INFO)
+    _log.propagate = False
+    begin = time.perf_counter()
+    _log.info("dqmroot %s: %s", __version__, shlex.join(words))
+    try:
+        yield
+    except BaseException as error:
+        _log.error("%s: %s", type(error).__name__, error)
+        raise
+    finally:
+        _log.info("%s ended after %.1f s", args.verb, time.perf_counter() - begin)
+        for handler in handlers:
+            _log.removeHandler(handler)
+            handler.close()
 
 
 def print_json(data: Any) -> None:
@@ -122,7 +180,7 @@ def print_table(columns: Mapping[str, Sequence[Any]], title: str = "") -> None:
 def progress(args: argparse.Namespace) -> Iterator[Callable[[str, int, int, str], None] | None]:
     """Give a function that shows progress on stderr where a person watches, and ``None`` elsewhere."""
     if args.quiet or not sys.stderr.isatty():
-        yield None
+        yield _logged if args.log or args.verbose else None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -142,5 +200,12 @@ def progress(args: argparse.Namespace) -> Iterator[Callable[[str, int, int, str]
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total, note=note)
             bars.update(tasks[what], completed=done, total=total, note=note)
+            _logged(what, done, total, note)
 
         yield report
+
+
+def _logged(what: str, done: int, total: int, note: str) -> None:
+    """Log the first and the last of many steps."""
+    if done in {0, 1, total}:
+        _log.info("%s %d/%d %s", what, done, total, note)

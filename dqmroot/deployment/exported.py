@@ -136,8 +136,9 @@ class ExportedModel(Model):
             raise ModelMismatchError(f"{me.name}: the data are {me.storage}, the model is of {self.storage}")
         if output != "score" and output not in [one.name for one in self._session.get_outputs()]:
             raise UsageError(f"{self.detector.name} has no {output} to show")
-        # At least one block, so that a series without lumisections gets its shape from the graph.
-        blocks = [me[start : start + _BLOCK] for start in range(0, max(len(me), 1), _BLOCK)]
+        if len(me) == 0:
+            return np.empty((0, *(() if output == "score" else me.bins)))
+        blocks = [me[start : start + _BLOCK] for start in range(0, len(me), _BLOCK)]
         parts = [self._session.run([output], self._given(block))[0] for block in blocks]
         return np.asarray(np.concatenate(parts), np.float64)
 
