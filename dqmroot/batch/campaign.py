@@ -17,6 +17,7 @@ from dqmroot._version import __version__
 from dqmroot.batch.index import FileIndex, index_file, unique_files
 from dqmroot.batch.plan import Piece, plan_pieces, plan_runs
 from dqmroot.batch.results import read_head
+from dqmroot.batch.summary import summary_page
 from dqmroot.batch.training import check_training, train_missing
 from dqmroot.batch.work import CertifyRun, IndexFile, ScorePiece, digest, spans_lumis
 from dqmroot.combine import combine_flags
@@ -370,6 +371,8 @@ class _Running:
         }
         trends = {"schema_version": SCHEMA_VERSION, "runs": told.runs}
         write_text(self.out / "runs.json", json.dumps(trends, indent=1, allow_nan=False) + "\n")
+        if told.runs:
+            write_text(self.out / "summary.html", summary_page(told.runs, f"Campaign {self.out.name}"))
         manifest = {
             "schema_version": SCHEMA_VERSION,
             "dqmroot_version": __version__,

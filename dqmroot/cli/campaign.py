@@ -125,9 +125,16 @@ def _batch(args: argparse.Namespace) -> int:
         say(args, f"not done: {row['step']} {row['what']}: {row['error']}")
     for me, error in sorted(told.refused):
         say(args, f"not judged: {error}" if me in error else f"not judged: {me}: {error}")
+    outside = {row["run"] for row in told.runs for one in row["mes"] if one["outside_training"]}
+    if outside:
+        say(args, f"{len(outside)} runs lie outside the runs that their models learnt from: {_first(sorted(outside))}")
     line = "{lumisections} LS of {runs} runs: {good} good, {bad} bad, {not judged} not judged; {missing} missing"
     say(args, line.format(**told.summary) + f"; in {campaign.output.folder}")
     return told.status
+
+
+def _first(runs: list[int]) -> str:
+    return ", ".join(map(str, runs[:5])) + (", …" if len(runs) > 5 else "")
 
 
 def _show_plan(args: argparse.Namespace, plan: Any, told: Any) -> None:

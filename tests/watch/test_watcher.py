@@ -320,6 +320,31 @@ def test_kill_9_loses_and_repeats_nothing(
     assert bodies[-1]["state"] == "raised"
 
 
+@pytest.mark.slow
+def test_an_hour_of_lumisections_in_flat_memory(settings: Watch, start: Any, clock: Clock, tmp_path: Path) -> None:
+    import psutil
+
+    script = Path(__file__).parents[2] / "benchmarks" / "make_campaign.py"
+    sizes = ["--runs", "4", "--lumis", "900", "--mes", "2", "--files", "900"]
+    subprocess.run([sys.executable, "-W", "ignore", str(script), str(tmp_path / "hour"), *sizes], check=True)
+    files = sorted((tmp_path / "hour").glob("*.root"))
+    models = train(files[:100], tmp_path / "hour-models", detector_name="pca", working_point="mean_sigma=5")
+    settings = dataclasses.replace(settings, model=str(models))
+    rng = random.Random(5)
+    landing = [file for file in rng.sample(files, len(files)) if rng.random() > 0.03]
+    watcher, memory = start(settings), []
+    for i, file in enumerate(landing):
+        land(file, settings)
+        if i % 50 == 0:
+            land(file, settings, f"copy{i}.root")
+        clock.now += 23
+        watcher.step()
+        memory.append(psutil.Process().memory_info().rss / 2**20)
+    whole, _ = certify_files(list(map(str, landing)), models, tmp_path / "whole")
+    assert verdicts(settings) == of(whole)
+    assert memory[-1] - memory[len(memory) // 3] < 30
+
+
 def test_what_cannot_be_watched_is_told(settings: Watch, start: Any) -> None:
     with pytest.raises(UsageError, match="not a folder"):
         start(dataclasses.replace(settings, folders=("/nowhere",)))
