@@ -19,7 +19,20 @@ NO_SPREAD = "no spread: nothing can be flagged from this sample"
 # Scores of float32 networks repeat to about 1e-7 of their size from batch to batch: less than this is no spread.
 _RELATIVE_SPREAD = 1e-6
 
-_DEFAULTS = {"mean_sigma": 3.0, "quantile": 0.99, "false_rate": 1e-2}
+_DEFAULTS = {
+    "mean_sigma": 3.0,
+    "median_mad": 3.0,
+    "trimmed_sigma": 3.0,
+    "quantile": 0.99,
+    "false_rate": 1e-2,
+    "detection_rate": 0.99,
+    "f1": 0.01,
+}
+_SIGMAS = {"mean_sigma", "median_mad", "trimmed_sigma"}
+_NEED_BAD = {"detection_rate", "f1"}
+
+_TRIMMED = 0.005  # share of the largest scores that trimmed_sigma does without
+_MAD = 1.4826  # the standard deviation of a normal law in units of its median absolute deviation
 
 
 @dataclass(frozen=True)
@@ -27,8 +40,8 @@ class WorkingPoint:
     """A cut on a score, and how it was found; an LS is flagged when its score is above the threshold.
 
     Args:
-        method: ``"mean_sigma"``, ``"quantile"`` or ``"false_rate"``.
-        value: The method's number: n of mean + nσ, the quantile, the rate.
+        method: As `find_working_point` names them.
+        value: The method's number: n of mean + nσ, the quantile, the rate, the share of bad LS.
         threshold: The cut; NaN where no cut can be made.
         n: Good LS it was found on.
         mean: Their mean score.
@@ -71,44 +84,86 @@ class WorkingPoint:
         return cls(**values)
 
 
-def find_working_point(method: str, value: float | None, scores: ArrayLike, *, source: str = "") -> WorkingPoint:
-    """Find the cut on the scores of good LS that were not trained on.
+def find_working_point(
+    method: str, value: float | None, scores: ArrayLike, *, bad: ArrayLike | None = None, source: str = ""
+) -> WorkingPoint:
+    """Find the cut on the scores of LS that were not trained on.
 
-    ``mean_sigma``: mean + value·σ. ``quantile``: that quantile. ``false_rate``: the smallest cut that at most this share of the
-    sample exceeds, or its largest score (and a note) where the sample is too small to show so small a share.
+    ``mean_sigma``: mean + value·σ of the good ones. ``median_mad``: the same from median and median absolute deviation, which a few
+    bad LS among the good ones do not move. ``trimmed_sigma``: mean + value·σ without the largest 0.5 %. ``quantile``: that
+    quantile. ``false_rate``: the smallest cut that at most this share of the sample exceeds, or its largest score (and a note)
+    where the sample is too small to show so small a share. ``detection_rate``: the largest cut that at least this share of the bad
+    LS exceed. ``f1``: the cut with the best harmonic mean of purity and detection, where ``value`` of all LS are bad.
+
+    Args:
+        method: One of these.
+        value: Its number; its usual one where None.
+        scores: ``(n,)`` of good LS; NaN are left out.
+        bad: ``(m,)`` of bad LS, for the methods that need them.
+        source: Which LS these are.
 
     Raises:
         UnknownNameError: No such method.
-        UsageError: An impossible value.
+        UsageError: An impossible value, or no bad LS for a method that needs them.
         EmptySelectionError: No LS with a score.
     """
     if method not in _DEFAULTS:
         raise UnknownNameError("working point", method, _DEFAULTS)
     number = _DEFAULTS[method] if value is None else float(value)
-    if method == "mean_sigma" and not number >= 0:
-        raise UsageError(f"working point mean_sigma={number}: the number of σ must not be negative")
-    if method in {"quantile", "false_rate"} and not 0 < number < 1:
+    if method in _SIGMAS and not number >= 0:
+        raise UsageError(f"working point {method}={number}: the number of σ must not be negative")
+    if method not in _SIGMAS and not 0 < number < 1 and not (method == "detection_rate" and number == 1):
         raise UsageError(f"working point {method}={number}: must lie between 0 and 1")
+    if method in _NEED_BAD and bad is None:
+        raise UsageError(f"working point {method}: needs bad LS too; without them use false_rate or mean_sigma")
     array = np.asarray(scores, np.float64)
     array = np.sort(array[np.isfinite(array)])
     if len(array) == 0:
         raise EmptySelectionError(f"working point {method}: no good LS with a score to find it on")
     n, mean, std = len(array), float(array.mean()), float(array.std())
     note = ""
-    if array[-1] - array[0] <= _RELATIVE_SPREAD * max(abs(array[0]), abs(array[-1])):
+    spread = array[-1] - array[0]
+    if method not in _NEED_BAD and spread <= _RELATIVE_SPREAD * max(abs(array[0]), abs(array[-1])):
         threshold, note = float("nan"), NO_SPREAD
-    elif method == "mean_sigma":
-        threshold = mean + number * std
-    elif method == "quantile":
-        threshold = float(np.quantile(array, number))
-    else:
+    elif method in _NEED_BAD:
+        threshold = _with_bad(method, number, array, bad)
+    elif method == "false_rate":
         allowed = int(number * n)
         threshold = float(array[n - 1 - allowed])
         if allowed == 0:
             note = f"{n} good LS cannot show a false rate of {number:g}: the cut is their largest score"
+    else:
+        threshold = _from_spread(method, number, array)
     above = int((array > threshold).sum())
     rate = float("nan") if np.isnan(threshold) else max(above, 1) / (n if above else n + 1)
     return WorkingPoint(method, number, threshold, n, mean, std, rate, note, source)
+
+
+def _from_spread(method: str, number: float, good: NDArray[np.float64]) -> float:
+    if method == "quantile":
+        return float(np.quantile(good, number))
+    if method == "median_mad":
+        middle = float(np.median(good))
+        return middle + number * _MAD * float(np.median(np.abs(good - middle)))
+    if method == "trimmed_sigma":
+        good = good[: max(1, len(good) - int(np.ceil(_TRIMMED * len(good))))]
+    return float(good.mean() + number * good.std())
+
+
+def _with_bad(method: str, number: float, good: NDArray[np.float64], bad: ArrayLike | None) -> float:
+    scores = np.asarray(bad, np.float64)
+    scores = np.sort(scores[~np.isnan(scores)])
+    if len(scores) == 0:
+        raise EmptySelectionError(f"working point {method}: no bad LS with a score to find it on")
+    # A cut lies just below a bad score: an LS is flagged when its score is above the cut.
+    cuts = np.nextafter(scores, -np.inf)
+    if method == "detection_rate":
+        return float(cuts[len(scores) - int(np.ceil(number * len(scores)))])
+    detected = 1 - np.searchsorted(scores, cuts, side="right") / len(scores)
+    false = 1 - np.searchsorted(good, cuts, side="right") / len(good)
+    found = number * detected
+    f1 = 2 * found / (found + (1 - number) * false + number)
+    return float(cuts[int(np.argmax(f1))])
 
 
 def parse_working_point(text: str) -> tuple[str, float | None]:

@@ -50,7 +50,7 @@ HOMES = {
     "PIL": {"plot"},
     "mplhep": {"plot"},
     "keras": {"detectors", "resampling"},
-    "scipy": {"detectors", "resampling"},
+    "scipy": {"detectors", "evaluate", "resampling"},
     "sklearn": {"detectors", "combine", "evaluate"},
     "onnx": {"deployment"},
     "onnxruntime": {"deployment"},

@@ -111,10 +111,55 @@ def test_parse_errors(text: str, error: type[Exception], tells: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "value"), [("mean_sigma", -1), ("quantile", 1.0), ("false_rate", 0), ("false_rate", float("nan"))]
+    ("method", "value"),
+    [("mean_sigma", -1), ("median_mad", -1), ("quantile", 1.0), ("false_rate", 0), ("false_rate", float("nan"))],
 )
 def test_impossible_values(method: str, value: float) -> None:
     with pytest.raises(UsageError, match=method):
         find_working_point(method, value, SCORES)
     with pytest.raises(UnknownNameError, match="mean_sigma"):
         find_working_point("mean_sigm", 3, SCORES)
+
+
+def test_robust_cuts_ignore_a_few_bad_ls() -> None:
+    polluted = np.concatenate([SCORES, np.full(5, 1e4)])
+    for method in ("median_mad", "trimmed_sigma"):
+        clean, dirty = (find_working_point(method, 3, scores).threshold for scores in (SCORES, polluted))
+        assert dirty == pytest.approx(clean, rel=0.03)
+        assert clean == pytest.approx(find_working_point("mean_sigma", 3, SCORES).threshold, rel=0.06)
+    assert find_working_point("mean_sigma", 3, polluted).threshold > 1000
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=50), st.sampled_from([0.5, 0.9, 0.99, 1.0]))
+def test_detection_rate_is_reached_and_no_larger_cut_reaches_it(bad: list[float], rate: float) -> None:
+    point = find_working_point("detection_rate", rate, SCORES, bad=bad)
+    values = np.array(bad)
+    assert (values > point.threshold).mean() >= rate
+    assert (values > np.nextafter(point.threshold, np.inf)).mean() < rate
+
+
+def test_f1_weighs_by_prevalence() -> None:
+    rng = np.random.default_rng(0)
+    bad = rng.normal(16, 2, 500)
+    cuts = {}
+    for prevalence in (0.5, 0.01):
+        cuts[prevalence] = find_working_point("f1", prevalence, SCORES, bad=bad).threshold
+
+        def f1(cut: float, share: float = prevalence) -> float:
+            found, false = share * np.mean(bad > cut), (1 - share) * np.mean(cut < SCORES)
+            return 2 * found / (found + false + share)
+
+        assert f1(cuts[prevalence]) == pytest.approx(max(map(f1, np.linspace(5, 22, 500))), abs=0.01)
+    assert cuts[0.01] > cuts[0.5]
+
+
+def test_good_scores_without_spread_can_still_be_told_from_bad_ones() -> None:
+    point = find_working_point("detection_rate", 0.5, np.zeros(10), bad=[0.2, 0.4])
+    np.testing.assert_array_equal(point.flag([0.0, 0.3, 0.4]), [0, 0, 1])
+
+
+def test_methods_that_need_bad_ls_say_so() -> None:
+    with pytest.raises(UsageError, match="needs bad LS"):
+        find_working_point("f1", None, SCORES)
+    with pytest.raises(EmptySelectionError, match="no bad LS"):
+        find_working_point("detection_rate", None, SCORES, bad=[np.nan])
