@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import shutil
 import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +18,7 @@ from tests_batch import everything, make
 from dqmroot.batch.campaign import run_campaign
 from dqmroot.batch.cluster import job_script, open_client
 from dqmroot.config import Campaign, Inputs, Output, Resources, Site
-from dqmroot.errors import UsageError
+from dqmroot.errors import IncompleteError, UsageError
 
 
 @pytest.fixture
@@ -90,3 +94,38 @@ def test_a_real_slurm_runs_a_campaign(files: list[Path], models: Path, scheduler
     assert len(jobs) >= 2
     run_campaign(make(files, models, tmp_path / "local", scheduler))
     assert everything(tmp_path / "slurm") == everything(tmp_path / "local")
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_is_killed_leaves_what_is_finished(files: list[Path], models: Path, tmp_path: Path) -> None:
+    address, processes = tmp_path / "scheduler.json", []
+    python = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(address), "--nthreads", "1"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    out = tmp_path / "out"
+    try:
+        words = ["--port", "0", "--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(address)]
+        processes.append(subprocess.Popen([*python, *words], **quiet))
+        while not address.exists():
+            time.sleep(0.05)
+        processes.append(subprocess.Popen([*worker, "--death-timeout", "5"], **quiet))
+        url = json.loads(address.read_text())["address"]
+
+        def kill() -> None:
+            while not (out / "pieces").is_dir():
+                time.sleep(0.01)
+            processes[0].kill()
+
+        thread = threading.Thread(target=kill)
+        thread.start()
+        with pytest.raises(IncompleteError, match="run the same command again"):
+            run_campaign(make(files, models, out, url, lumis_per_piece=4))
+        thread.join()
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    told = run_campaign(make(files, models, out, None, lumis_per_piece=4, workers=2))
+    assert (told.status, told.summary["lumisections"]) == (0, 120)
+    run_campaign(make(files, models, tmp_path / "other", None, lumis_per_piece=4, workers=2))
+    assert everything(out) == everything(tmp_path / "other")
