@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -143,7 +144,9 @@ def _change_counts(first, last, counts, boxes, keys, keep, drop, mean, rate, fac
     # Small counts are thinned by inversion, for which much is the same for all.
     less = min(keep, 1.0 - keep)
     odds = less / (1.0 - less)
-    none = np.exp(np.arange(_TABLE if 0.0 < keep < 1.0 else 0) * np.log1p(-less))
+    none = np.empty(_TABLE if 0.0 < keep < 1.0 else 0)
+    for count in range(len(none)):
+        none[count] = math.exp(count * math.log1p(-less))
     for i in range(first, last):
         state[0] = keys[i]
         for z in range(boxes[i, 0, 0], boxes[i, 0, 1]):
@@ -216,14 +219,16 @@ def _move_along(first, last, counts, active, spread, below, low, high, keys, ran
         for line in range(counts.shape[1]):
             if not active[i, line]:
                 continue
-            moved[:] = 0.0
+            for b in range(nx):
+                moved[b] = 0.0
             for a in range(nx):
                 count = np.float64(counts[i, line, a])
                 if not random:
                     for b in range(low[a], high[a]):
                         moved[b] += count * spread[a, b]
                 elif high[a] - low[a] == 1 or np.isnan(count):
-                    moved[low[a] : high[a]] += count
+                    for b in range(low[a], high[a]):
+                        moved[b] += count
                 elif count <= _ONE_BY_ONE:
                     _move_each(count, below[a], low[a], high[a], moved, state)
                 else:

@@ -44,21 +44,22 @@ _FAST = {"reassoc", "nsz", "contract"}
 
 def kernel(function: F) -> F:
     """Compile ``function`` on its first call, without the GIL, and cache the machine code."""
-    return _compiled(function, fastmath=False)
+    return _compiled(function)
 
 
 def fast_kernel(function: F) -> F:
     """Compile like `kernel`, and let sums be re-ordered, so that they vectorise; NaN and infinity keep their sense."""
-    return _compiled(function, fastmath=_FAST)
+    return _compiled(function, fastmath=_FAST, error_model="numpy")
 
 
 def inner_kernel(function: F) -> F:
     """Compile like `fast_kernel`, as a part of each kernel that calls it: a call costs as much as a hundred bins."""
-    return _compiled(function, fastmath=_FAST, forceinline=True)
+    return _compiled(function, fastmath=_FAST, error_model="numpy", forceinline=True, no_cpython_wrapper=True)
 
 
-def _compiled(function: F, *, fastmath: bool | set[str], forceinline: bool = False) -> F:
-    compiled: Any = numba.njit(nogil=True, fastmath=fastmath, forceinline=forceinline)(function)
+def _compiled(function: F, **options: Any) -> F:
+    # The wrapper for calls from C is never used, and takes its time to compile.
+    compiled: Any = numba.njit(nogil=True, no_cfunc_wrapper=True, **options)(function)
     if hasattr(compiled, "_cache"):  # not where NUMBA_DISABLE_JIT=1 leaves plain Python
         compiled._cache = _OneFileEach(function)
     made: F = compiled

@@ -170,17 +170,24 @@ def mean_of_best(found, total, best):  # type: ignore[no-untyped-def]
     """Mean of the ``len(best)`` largest of ``found``, whose sum is ``total``; NaN if that is."""
     if np.isnan(total):
         return np.nan
-    best[:] = -np.inf
-    lanes = np.full(_LANES, -np.inf)
+    lanes = np.empty(_LANES)
+    for x in range(_LANES):
+        lanes[x] = -np.inf
+    for j in range(len(best)):
+        best[j] = -np.inf
     _lane_maxima(found, lanes)
     _insert(lanes, best)
     # k bins are at least as large as the k-th of the lane maxima: only what is larger still need be looked at.
-    best[:] = best[0]
+    for j in range(1, len(best)):
+        best[j] = best[0]
     for x in range(0, len(found), _BLOCK):
         part = found[x : min(x + _BLOCK, len(found))]
         if _above(part, best[0]) > 0:
             _insert(part, best)
-    return best.mean()
+    mean = 0.0
+    for j in range(len(best)):
+        mean += best[j]
+    return mean / len(best)
 
 
 @inner_kernel
