@@ -145,8 +145,8 @@ def _change_counts(first, last, counts, boxes, keys, keep, drop, mean, rate, fac
     less = min(keep, 1.0 - keep)
     odds = less / (1.0 - less)
     none = np.empty(_TABLE if 0.0 < keep < 1.0 else 0)
-    for count in range(len(none)):
-        none[count] = math.exp(count * math.log1p(-less))
+    for size in range(len(none)):
+        none[size] = math.exp(size * math.log1p(-less))
     for i in range(first, last):
         state[0] = keys[i]
         for z in range(boxes[i, 0, 0], boxes[i, 0, 1]):
