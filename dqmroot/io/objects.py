@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from dqmroot.errors import InputError
 from dqmroot.io.arrays import MEInfo, Rows
 from dqmroot.io.baskets import MAX_BASKET
-from dqmroot.io.decode import Places, refuse
+from dqmroot.io.decode import Places
 from dqmroot.io.inflate import Inflater
 from dqmroot.io.layout import STORAGES, LayoutError, Storage, describe
 from dqmroot.io.source import Source
+from dqmroot.io.sureobject import read_object_surely
+from dqmroot.io.surepath import Plain
 from dqmroot.kernels import baskets as kernels
 from dqmroot.kernels.inflate import inflate_zlib, link
 from dqmroot.kernels.keys import AXIS_COLUMNS, find, gather, heads
@@ -170,7 +172,7 @@ def _decode(
     for code in np.unique(kinds).tolist():
         first, last = np.searchsorted(kinds[order], [code, code + 1]).tolist()
         kind, which = picks.classes[code], batch[order[first:last]]
-        out[kind] = _decode_class(source.path, kind, data, bounds[first : last + 1], which, picks, axes, contents)
+        out[kind] = _decode_class(source, kind, data, bounds[first : last + 1], which, picks, axes, contents)
     return out
 
 
@@ -224,7 +226,7 @@ def _linked() -> bool:
 
 
 def _decode_class(
-    path: str,
+    source: Source,
     kind: str,
     data: NDArray[np.uint8],
     bounds: NDArray[np.int64],
@@ -238,17 +240,46 @@ def _decode_class(
     n = len(which)
     shape, name = storage.shape(header=False), np.frombuffer(kind.encode(), np.uint8)
     found, entries, where = np.zeros((n, 8), np.int64), np.zeros(n), np.zeros((n, 5), np.int64)
-    if find(data, bounds[:-1], bounds[1:], shape, name, found, entries, where):
-        wrong = int(np.flatnonzero(found[:, kernels.STATUS])[0])
-        what = f"{picks.name[picks.me[which[wrong]]]} ({kind})"
-        raise InputError(path, refuse(path, "", 0, int(found[wrong, kernels.STATUS])).what, what)
-    described = _describe(data, bounds, storage, axes, path)
+    find(data, bounds[:-1], bounds[1:], shape, name, found, entries, where)
+    sure: dict[int, Plain] = {}
+    for i in np.flatnonzero(found[:, kernels.STATUS]).tolist():
+        one, status = data[bounds[i] : bounds[i + 1]], found[i, kernels.STATUS]
+        called, key_length = picks.name[picks.me[which[i]]], int(picks.place[which[i], 2])
+        buffered = bool(status == kernels.BUFFERED)
+        sure[i] = read_object_surely(source, one, key_length, storage, called, buffered=buffered)
+        found[i, [kernels.N, kernels.N_SUMW2, kernels.N_BIN_SUMW2]] = _counts(sure[i])
+        entries[i] = sure[i].entries
+    good = np.setdiff1d(np.arange(n), list(sure)) if sure else slice(None)
+    info = _describe(data, bounds[:-1][good], bounds[1:][good], storage, axes, source.path)
+    for i in sorted(sure):
+        info.insert(i, (sure[i].said.axes, sure[i].said.title))
     if not contents:
         found[:, [kernels.N, kernels.N_SUMW2, kernels.N_BIN_SUMW2]] = 0
     places = _places(storage, found, entries)
-    if contents and gather(data, where, places.plan, found, *places.words) >= 0:
-        raise InputError(path, "its size changed while it was read", kind)
-    return _Piece(which, described, places)
+    if contents:
+        if gather(data, where[good], places.plan[good], found[good], *places.words) >= 0:
+            raise InputError(source.path, "its size changed while it was read", kind)
+        for i, plain in sure.items():
+            _put(places, i, plain)
+    return _Piece(which, info, places)
+
+
+def _counts(plain: Plain) -> tuple[int, int, int]:
+    """Number of contents, of Σw², and of the profile's Σw²."""
+    n, sumw2, bin_sumw2 = plain.sizes
+    return n, n if sumw2 else 0, n if bin_sumw2 else 0
+
+
+def _put(places: Places, i: int, plain: Plain) -> None:
+    """Put one histogram where it was planned."""
+    at, n, at_sumw2, at_bin_sumw2 = places.plan[i].tolist()
+    places.contents[at : at + n] = plain.contents
+    if at_sumw2 >= 0:
+        places.sumw2[at_sumw2 : at_sumw2 + n] = plain.sumw2
+    if plain.bin_entries is not None:
+        places.bin_entries[at : at + n] = plain.bin_entries
+    if at_bin_sumw2 >= 0:
+        places.bin_sumw2[at_bin_sumw2 : at_bin_sumw2 + n] = plain.bin_sumw2
 
 
 def _places(storage: Storage, found: NDArray[np.int64], entries: NDArray[np.float64]) -> Places:
@@ -268,14 +299,19 @@ def _places(storage: Storage, found: NDArray[np.int64], entries: NDArray[np.floa
 
 
 def _describe(
-    data: NDArray[np.uint8], bounds: NDArray[np.int64], storage: Storage, cache: dict[Any, Axis], path: str
+    data: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    stops: NDArray[np.int64],
+    storage: Storage,
+    cache: dict[Any, Axis],
+    path: str,
 ) -> list[tuple[tuple[Axis, ...], str]]:
     """Return axes and title of each histogram; axes that look the same are the same object."""
-    n, dimensions = len(bounds) - 1, storage.dimensions
+    n, dimensions = len(starts), storage.dimensions
     blob = data.data
     axes = np.zeros((n, dimensions, AXIS_COLUMNS), np.int64)
     limits, titles, good = np.zeros((n, dimensions, 2)), np.zeros((n, 2), np.int64), np.zeros(n, np.bool_)
-    heads(data, bounds[:-1], bounds[1:], storage.depth, axes, limits, titles, good)
+    heads(data, starts, stops, storage.depth, axes, limits, titles, good)
     # Whatever is unusual is read the slow way, by the reader that knows labels and tells what is wrong.
     plain = (
         good & ~axes[:, :, 5].any(axis=1) & ((axes[:, :, 2] == 0) | (axes[:, :, 2] == axes[:, :, 0] + 1)).all(axis=1)
@@ -296,7 +332,7 @@ def _describe(
             out.append((tuple(_axis(blob, row, pair, cache) for row, pair in rows), title))
             continue
         try:
-            one = describe(bytes(blob[bounds[i] + _HEAD : bounds[i + 1]]), storage, header=False)
+            one = describe(bytes(blob[starts[i] + _HEAD : stops[i]]), storage, header=False)
         except LayoutError as error:
             raise InputError(path, f"a {storage.name} is not laid out as ROOT writes it: {error}") from error
         out.append((one.axes, one.title))

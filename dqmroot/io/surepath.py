@@ -18,7 +18,7 @@ from dqmroot.io.layout import Description, LayoutError, Storage, describe, histo
 from dqmroot.io.nanodqmio import NanoFile
 from dqmroot.series import Axis
 
-__all__ = ["Plain", "read_surely", "uproot_object"]
+__all__ = ["Plain", "flushed", "plain_of", "read_surely", "uproot_object"]
 
 Doubles = NDArray[np.float64]
 
@@ -56,7 +56,7 @@ def read_surely(file: NanoFile, tree: str, entry: int, raw: bytes, storage: Stor
     """
     if buffered:
         try:
-            return _flushed(raw, storage, header=file.trees[tree].header)
+            return flushed(raw, storage, header=file.trees[tree].header)
         except LayoutError as error:
             raise InputError(file.path, f"cannot be read: {error}", tree, entry) from error
     made = _through_uproot(file, tree, entry, storage)
@@ -65,8 +65,12 @@ def read_surely(file: NanoFile, tree: str, entry: int, raw: bytes, storage: Stor
     return made
 
 
-def _flushed(raw: bytes, storage: Storage, *, header: bool) -> Plain:
-    """Read a histogram and bin the fills in its buffer, as ``TH1::BufferEmpty`` does."""
+def flushed(raw: bytes, storage: Storage, *, header: bool) -> Plain:
+    """Read a histogram and bin the fills in its buffer, as ``TH1::BufferEmpty`` does.
+
+    Raises:
+        LayoutError: It is not laid out as expected, or its axes have no limits yet.
+    """
     said = describe(raw, storage, header=header)
     parts = histogram_block(raw, storage, header=header)
     if any(axis.low >= axis.high for axis in said.axes):
@@ -133,22 +137,38 @@ def _not_laid_out(file: NanoFile, tree: str, entry: int, error: Exception) -> In
 def _through_uproot(file: NanoFile, tree: str, entry: int, storage: Storage) -> Plain:
     made = uproot_object(file, tree, entry)
     try:
-        axes = tuple(_uproot_axis(made.member(f"f{letter}axis")) for letter in "XYZ"[: storage.dimensions])
-        said = Description(str(made.member("fTitle")), axes)
-        sumw2 = np.asarray(made.member("fSumw2"), np.float64)
-        contents = np.asarray(np.asarray(made), storage.dtype)
-        entries = float(made.member("fEntries"))
-        plain = Plain(said, entries, contents, sumw2)
-        if storage.profile:
-            plain.bin_entries = np.asarray(made.member("fBinEntries"), np.float64)
-            plain.bin_sumw2 = np.asarray(made.member("fBinSumw2"), np.float64)
-        cells = int(np.prod([axis.nbins + 2 for axis in axes]))
-        lengths = {len(contents), cells, *(len(a) for a in (plain.bin_entries,) if a is not None)}
+        return plain_of(made, storage)
     except Exception as error:
         raise _not_laid_out(file, tree, entry, error) from error
+
+
+def plain_of(made: Any, storage: Storage) -> Plain:
+    """Turn uproot's histogram into plain arrays.
+
+    Raises:
+        LayoutError: Its number of contents is not that of its bins.
+        Exception: Whatever uproot raises where it lacks a member.
+    """
+    axes = tuple(_uproot_axis(made.member(f"f{letter}axis")) for letter in "XYZ"[: storage.dimensions])
+    said = Description(str(made.member("fTitle")), axes)
+    sumw2 = np.asarray(made.member("fSumw2"), np.float64)
+    contents = np.asarray(_bins_of(made), storage.dtype)
+    plain = Plain(said, float(made.member("fEntries")), contents, sumw2)
+    if storage.profile:
+        plain.bin_entries = np.asarray(made.member("fBinEntries"), np.float64)
+        plain.bin_sumw2 = np.asarray(made.member("fBinSumw2"), np.float64)
+    cells = int(np.prod([axis.nbins + 2 for axis in axes]))
+    lengths = {len(contents), cells, *(len(a) for a in (plain.bin_entries,) if a is not None)}
     if len(lengths) != 1 or len(sumw2) not in {0, cells}:
-        raise InputError(file.path, "its number of contents is not that of its bins", tree, entry)
+        raise LayoutError("its number of contents is not that of its bins")
     return plain
+
+
+def _bins_of(made: Any) -> Any:
+    """The array that a histogram is at last derived from."""
+    while not hasattr(made, "__array__"):
+        made = made.bases[-1]
+    return np.asarray(made)
 
 
 def _interpretation(branch: Any) -> Any:

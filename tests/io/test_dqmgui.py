@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rootfiles import contents, errors, root
 
-from dqmroot.errors import InputError, UnknownNameError
+from dqmroot.errors import DQMWarning, InputError, UnknownNameError
 from dqmroot.io import formats, objects
 from dqmroot.io.dqmgui import QualityReport, open_gui
 
@@ -217,6 +217,38 @@ def test_several_files_make_a_series(gui: Path, tmp_path: Path) -> None:
     me = formats.read([tmp_path / "2.root", gui, tmp_path / "1.root"], "Hcal/Digi/h1f", scope="run")
     assert me.run.tolist() == [1, 2, 306138]
     assert me.values()[:2, 0].tolist() == [1, 2]
+
+
+def test_the_slow_and_sure_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ROOT = root()
+    path = tmp_path / "odd.root"
+    file = ROOT.TFile(str(path), "RECREATE")
+    file.mkdir("DQMData").mkdir("Run 306138").mkdir("Hcal").mkdir("Run summary").mkdir("Digi").cd()
+    buffered = ROOT.TH1F("buffered", "fills in a buffer", 5, 0.0, 1.0)
+    buffered.SetBuffer(100)
+    for x in (0.1, 0.3, 0.35, 2.0):
+        buffered.Fill(x)
+    for h in (ROOT.TH1F("before", "b", 5, 0.0, 1.0), buffered, ROOT.TH1F("later", "l", 5, 0.0, 1.0)):
+        h.SetDirectory(ROOT.nullptr)
+        h.Write()
+    file.Close()
+    arrays = formats.arrays(path)
+    assert arrays.series("Hcal/Digi/buffered").contents.tolist() == [[0, 1, 2, 0, 0, 0, 1]]
+    assert arrays.series("Hcal/Digi/buffered").title == "fills in a buffer"
+    assert [arrays.series(f"Hcal/Digi/{name}").title for name in ("before", "later")] == ["b", "l"]
+    # What the kernel does not take is left to uproot, with a warning: here one of each class.
+    write(path)
+    find = objects.find
+
+    def refuses(data: Any, starts: Any, stops: Any, shape: Any, name: Any, found: Any, entries: Any, where: Any) -> int:
+        bad = find(data, starts, stops, shape, name, found, entries, where)
+        found[::2, 0] = 3
+        return int(bad) + len(found[::2])
+
+    monkeypatch.setattr(objects, "find", refuses)
+    with pytest.warns(DQMWarning, match="not laid out as expected; read through uproot"):
+        made = {me.name: me for me in formats.arrays(path, threads=1).all_series()}
+    check(path, made)
 
 
 def test_damaged_files(gui: Path, tmp_path: Path) -> None:
