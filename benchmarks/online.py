@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from dqmroot.batch.index import index_file
+
 HERE = Path(__file__).parent
 
 
@@ -113,16 +115,19 @@ def replay(folder: Path, n: int) -> None:
     order = np.random.default_rng(1).permutation(len(files))
     print(f"\nReplay: {n} LS in {len(files)} files, shuffled, as fast as it goes")
     marks = {len(files) * i // 6 for i in range(1, 7)}
+    n_lumis = [len(index_file(str(file)).keys) for file in files]
+    landed = 0
     with watching(models, folder, 0.0) as (incoming, out, process):
         begin = time.time()
         for i, at in enumerate(order, start=1):
             land(files[at], incoming)
+            landed += n_lumis[at]
             if i in marks:
-                while sum(1 for _ in out.glob("verdicts/*/*.json")) < 4 * i:
+                while sum(1 for _ in out.glob("verdicts/*/*.json")) < landed:
                     time.sleep(0.05)
                 seconds = time.time() - begin
                 memory = process.memory_info().rss / 2**20
-                print(f"  {4 * i:6d} LS {seconds:8.1f} s {memory:8.0f} MiB resident")
+                print(f"  {landed:6d} LS {seconds:8.1f} s {memory:8.0f} MiB resident")
 
 
 if __name__ == "__main__":
