@@ -52,7 +52,7 @@ def number_lists(path: object, column: pa.Array) -> tuple[NDArray[np.float64], N
 
 
 def read_csv(
-    path: object, file: BinaryIO, keep: Callable[[str], bool] | None, *, lists: bool = True, threads: int = 2
+    path: object, file: BinaryIO, keep: Callable[[str], bool] | None, *, threads: int = 2
 ) -> Iterator[TableRows]:
     """Read a csv table in batches, several at a time.
 
@@ -60,7 +60,6 @@ def read_csv(
         path: The file, for messages.
         file: The open file.
         keep: Which names to read; ``None`` means all.
-        lists: Whether to read the histograms too; without them ``values`` is empty.
         threads: How many batches to parse at a time.
 
     Yields:
@@ -76,7 +75,7 @@ def read_csv(
     unique, wanted, order = column_names(path, header)
 
     def parse(block: bytes) -> TableRows | None:
-        return _rows(path, _table(path, block, unique, wanted), order, keep, lists=lists)
+        return _rows(path, _table(path, block, unique, wanted), order, keep)
 
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[TableRows | None]] = deque()
@@ -129,9 +128,7 @@ def _table(path: object, block: bytes, unique: list[str], wanted: dict[str, str]
     return table.rename_columns([wanted[name] for name in table.column_names])
 
 
-def _rows(
-    path: object, table: pa.Table, order: str, keep: Callable[[str], bool] | None, *, lists: bool
-) -> TableRows | None:
+def _rows(path: object, table: pa.Table, order: str, keep: Callable[[str], bool] | None) -> TableRows | None:
     name = table["hname"].combine_chunks()
     if isinstance(name, pa.ChunkedArray):
         name = name.chunk(0)
@@ -142,8 +139,5 @@ def _rows(
         if len(table) == 0:
             return None
         name = table["hname"].combine_chunks()
-    n = len(table)
-    values, ends = np.empty(0), np.zeros(n, np.int64)
-    if lists:
-        values, ends = number_lists(path, table["histo"].combine_chunks())
+    values, ends = number_lists(path, table["histo"].combine_chunks())
     return rows_of(path, table, name.indices.to_numpy(zero_copy_only=False), names, (values, ends), order)

@@ -21,16 +21,13 @@ __all__ = ["is_autodqm", "read_autodqm", "read_parquet"]
 _BATCH_BYTES = 64_000_000
 
 
-def read_parquet(
-    path: object, file: pq.ParquetFile, keep: Callable[[str], bool] | None, *, lists: bool = True
-) -> Iterator[TableRows]:
+def read_parquet(path: object, file: pq.ParquetFile, keep: Callable[[str], bool] | None) -> Iterator[TableRows]:
     """Read a parquet table in batches of some 64 MB.
 
     Args:
         path: The file, for messages.
         file: The open file.
         keep: Which names to read; ``None`` means all.
-        lists: Whether to read the histograms too; without them ``values`` is empty.
 
     Yields:
         The rows of one batch after the other.
@@ -41,22 +38,20 @@ def read_parquet(
     unique, wanted, order = column_names(path, file.schema_arrow.names)
     # Nothing in a parquet file tells x-major from y-major, but only converted tables lack the flow bins.
     order = order or "xy"
-    columns = [name for name in unique if name in wanted and (lists or wanted[name] != "histo")]
+    columns = [name for name in unique if name in wanted]
     n_bytes = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
     batch = max(1, int(_BATCH_BYTES * file.metadata.num_rows / max(n_bytes, 1)))
     try:
         for part in file.iter_batches(batch_size=batch, columns=columns):
             table = pa.Table.from_batches([part]).rename_columns([wanted[name] for name in part.schema.names])
-            rows = _rows(path, table, order, keep, lists=lists)
+            rows = _rows(path, table, order, keep)
             if rows is not None:
                 yield rows
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(path, f"not readable as parquet: {' '.join(str(error).split())[:300]}") from error
 
 
-def _rows(
-    path: object, table: pa.Table, order: str, keep: Callable[[str], bool] | None, *, lists: bool
-) -> TableRows | None:
+def _rows(path: object, table: pa.Table, order: str, keep: Callable[[str], bool] | None) -> TableRows | None:
     name = _one(table["hname"].cast(pa.string()).dictionary_encode())
     names = name.dictionary.to_pylist()
     if keep is not None:
@@ -66,9 +61,7 @@ def _rows(
             return None
         name = _one(table["hname"].cast(pa.string()).dictionary_encode())
         names = name.dictionary.to_pylist()
-    numbers: tuple[NDArray[Any], NDArray[np.int64]] = (np.empty(0), np.zeros(len(table), np.int64))
-    if lists:
-        numbers = _numbers(path, _one(table["histo"]))
+    numbers = _numbers(path, _one(table["histo"]))
     return rows_of(path, table, name.indices.to_numpy(zero_copy_only=False), names, numbers, order)
 
 
