@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dqmroot.io.interpretation import AsHistograms
     from dqmroot.io.ragged import map_series
     from dqmroot.model import Model, load_models, save_models
+    from dqmroot.plot import draw
     from dqmroot.prepare import (
         Preparation,
         add_lumisections,
@@ -80,6 +81,7 @@ _HOMES = {
     "dqmroot.io.interpretation": ("AsHistograms",),
     "dqmroot.io.ragged": ("map_series",),
     "dqmroot.model": ("Model", "load_models", "save_models"),
+    "dqmroot.plot": ("draw",),
     "dqmroot.prepare": (
         "Preparation",
         "add_lumisections",
@@ -137,8 +139,10 @@ __all__ = [
     "detector",
     "detector_names",
     "detector_on",
+    "draw",
     "drop_empty",
     "evaluate_scores",
+    "export",
     "extract",
     "follow",
     "from_dataframe",
@@ -165,6 +169,7 @@ __all__ = [
     "read",
     "read_conditions",
     "read_cubes",
+    "read_models",
     "read_reference_runs",
     "read_series",
     "rebin",

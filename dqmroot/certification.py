@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dqmroot import display
 from dqmroot._version import __version__
 from dqmroot.combine import combine_flags
 from dqmroot.errors import InputError, UnknownNameError, UsageError
 from dqmroot.examples import Examples, collect_examples, reference_by_run
-from dqmroot.files import whole_file, write_text
+from dqmroot.files import json_by_line, whole_file, write_text
 from dqmroot.model import Model
 from dqmroot.runs import RunMask
 from dqmroot.series import Axis, MonitorElement
@@ -108,6 +109,10 @@ class Certification:
         rule: How they were combined.
         models: What judged: ME → description.
         inputs: What was read, one description per file.
+
+    Examples:
+        >>> len(cert), sorted(set(cert.verdict.tolist()))
+        (50, [0, 1])
     """
 
     run: NDArray[np.uint32]
@@ -125,6 +130,13 @@ class Certification:
     def __repr__(self) -> str:
         counts = ", ".join(f"{int((self.verdict == v).sum())} {name}" for v, name in _NAMES.items())
         return f"<Certification of {len(self)} LS in {len(np.unique(self.run))} runs by {len(self.mes)} MEs: {counts}>"
+
+    def _repr_html_(self) -> str:
+        rows = {name: int((self.verdict == v).sum()) for v, name in _NAMES.items()}
+        rows |= {f"flagged by {one.me}": int((one.flag == BAD).sum()) for one in self.mes}
+        return display.card(
+            f"Certification of {len(self)} LS, rule {self.rule}", rows, display.strip_picture(self.verdict)
+        )
 
     def mask(self, verdict: int) -> RunMask:
         """Return the LS of one verdict (`GOOD`, `BAD`, `NOT_JUDGED`) as a run mask."""
@@ -173,7 +185,7 @@ class Certification:
         """
         head = {"schema_version": SCHEMA_VERSION, "dqmroot_version": __version__}
         texts = {
-            "certification.json": _by_line({**head, **self.to_dict()}),
+            "certification.json": json_by_line({**head, **self.to_dict()}),
             "golden.json": self.mask(GOOD).to_json(),
             "bad.json": self.mask(BAD).to_json(),
             "not_judged.json": self.mask(NOT_JUDGED).to_json(),
@@ -214,18 +226,6 @@ def _me_to_dict(result: MEResult) -> dict[str, Any]:
         "score": [_number(score) for score in result.score.tolist()],
         "flag": result.flag.tolist(),
     }
-
-
-def _by_line(data: Mapping[str, Any]) -> str:
-    """Return JSON with one line per element of each list, so that a person can read it and it stays small."""
-    parts = []
-    for key, value in data.items():
-        if isinstance(value, list) and value:
-            text = "[\n  " + ",\n  ".join(json.dumps(item, allow_nan=False) for item in value) + "\n ]"
-        else:
-            text = json.dumps(value, allow_nan=False)
-        parts.append(f" {json.dumps(key)}: {text}")
-    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
 _BY_RUN = ("mean_loss", "bad_fraction", "reference")
@@ -284,6 +284,11 @@ def load_certification(path: str | Path) -> Certification:
 
     Raises:
         InputError: Missing, damaged, or written by a later dqmroot.
+
+    Examples:
+        >>> written = cert.save("out")
+        >>> len(dq.load_certification("out"))
+        50
     """
     given = Path(path)
     file = given / "certification.json" if given.is_dir() else given
@@ -361,6 +366,11 @@ def certify(
     Raises:
         UnknownNameError: A model for which there is no series.
         UsageError: A model without working point, an LS twice, an impossible rule.
+
+    Examples:
+        >>> cert = dq.certify(new, model)
+        >>> int((cert.verdict == 1).sum()) > 0
+        True
     """
     given = [series] if isinstance(series, MonitorElement) else list(series)
     asked = [models] if isinstance(models, Model) else list(models)

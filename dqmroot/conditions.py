@@ -54,6 +54,11 @@ class Conditions:
         lumi: ``(n,)`` uint32.
         columns: By name ``(n,)``: float64 (NaN where not known), int8 for what is true or false (1, 0, -1 where not
             known), or text ("" where not known).
+
+    Examples:
+        >>> pileup = np.array([30.0, 31.0])
+        >>> list(dq.Conditions(np.array([1, 1]), np.array([1, 2]), {"pileup": pileup}).columns)
+        ['pileup']
     """
 
     run: NDArray[np.uint32]
@@ -108,6 +113,11 @@ def detector_on(me: MonitorElement, bits: Sequence[str] | None = None) -> NDArra
 
     Raises:
         UnknownNameError: ``bits`` names a condition that the series does not have.
+
+    Examples:
+        >>> on = dq.detector_on(good.replace(conditions={"HBHE": np.arange(120) > 0}), ["HBHE"])
+        >>> int(on.sum())
+        119
     """
     if bits is None:
         bits = [bit for bit in DCS_BITS.get(me.name.split("/", 1)[0], ()) if bit in me.conditions]
@@ -120,13 +130,19 @@ def detector_on(me: MonitorElement, bits: Sequence[str] | None = None) -> NDArra
 
 
 def read_conditions(path: str | os.PathLike[str]) -> Conditions:
-    """Read a csv, parquet or JSON file of quantities per (run, LS).
+    r"""Read a csv, parquet or JSON file of quantities per (run, LS).
 
     csv may be what ``brilcalc lumi --byls`` prints; JSON an answer of OMS (``{"data": [{"attributes": {…}}, …]}``), a list
     of records, or lists by column. Of several rows for one LS the last counts.
 
     Raises:
         InputError: The file cannot be read, or has no run and LS.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> _ = Path("lumi.csv").write_text("run,lumi,pileup\n1,1,30\n1,2,31\n")
+        >>> dq.read_conditions("lumi.csv").columns["pileup"].tolist()
+        [30.0, 31.0]
     """
     where = Path(path)
     try:

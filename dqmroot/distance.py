@@ -39,6 +39,10 @@ def mean_of_largest(
 
     Raises:
         UsageError: k larger than the bins, shapes that do not fit, or negative counts in a deviance.
+
+    Examples:
+        >>> dq.mean_of_largest([[1.0, 2.0, 5.0]], [1.0, 1.0, 1.0], k=2).tolist()
+        [8.5]
     """
     values, expected, who = _pair(x, reference, kind, name)
     n_bins = int(np.prod(values.shape[1:]))
@@ -69,6 +73,10 @@ def loss_map(
 
     Returns:
         ``(n_ls, [z,] [y,] x)`` float64; NaN where one of the two is.
+
+    Examples:
+        >>> dq.loss_map(new.values(), good.values().mean(axis=0)).shape
+        (50, 100)
     """
     values, expected, who = _pair(x, reference, kind, name)
     if mean_map is not None:
@@ -97,6 +105,10 @@ def pulls(x: ArrayLike, reference: ArrayLike, *, floor: float = 1.0, scale: bool
 
     Returns:
         ``(n_ls, [z,] [y,] x)`` float64, signed: (x·s - r) / √max(r, floor), s = Σr/Σx. NaN for an empty lumisection.
+
+    Examples:
+        >>> dq.pulls(new.values(), good.values().mean(axis=0)).shape
+        (50, 100)
     """
     values, expected, _ = _pair(x, reference, "pull", name)
     factor: Any = 1.0
@@ -123,6 +135,11 @@ def time_product(losses: ArrayLike, me: MonitorElement, n: int, *, gap: int = 0,
 
     Returns:
         The same shape, float64, in the order of ``me``.
+
+    Examples:
+        >>> losses = dq.loss_map(good.values(), good.values().mean(axis=0))
+        >>> dq.time_product(losses, good, 3).shape
+        (120, 100)
     """
     maps = np.asarray(losses)
     if len(maps) != len(me) or n < 1:
@@ -142,6 +159,10 @@ def ks_distance(x: ArrayLike, reference: ArrayLike, *, name: str = "") -> Floats
 
     Returns:
         ``(n_ls,)`` float64 from 0 to 1; NaN for an empty lumisection.
+
+    Examples:
+        >>> dq.ks_distance(new.values(), good.values().mean(axis=0)).shape
+        (50,)
     """
     values, expected, _ = _pair(x, reference, "squared", name)
     if expected.ndim < values.ndim:
@@ -175,6 +196,10 @@ def shape_chi2(x: ArrayLike, reference: ArrayLike, *, name: str = "") -> Floats:
 
     Returns:
         ``(n_ls,)`` float64; NaN for an empty lumisection, 0 where a single bin is filled.
+
+    Examples:
+        >>> dq.shape_chi2(new.values(), good.values().mean(axis=0)).shape
+        (50,)
     """
     values, expected, _ = _pair(x, reference, "deviance", name)
     n = int(np.prod(values.shape[1:]))
@@ -199,6 +224,11 @@ def moments(x: ArrayLike, axes: Sequence[Axis] | None = None) -> tuple[Floats, F
 
     Returns:
         ``(n_ls, n_axes)`` float64 each, x first; NaN for a lumisection whose contents do not add up to more than 0.
+
+    Examples:
+        >>> mean, deviation = dq.moments([[0.0, 4.0, 0.0]], [dq.Axis(3, 0, 3)])
+        >>> float(mean[0, 0]), float(deviation[0, 0])
+        (1.5, 0.0)
     """
     values = np.asarray(x)
     n_axes = values.ndim - 1

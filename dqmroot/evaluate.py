@@ -111,6 +111,10 @@ def evaluate_scores(score: ArrayLike, good: ArrayLike, flag: ArrayLike | None = 
 
     Raises:
         EmptySelectionError: A class is missing among the scored LS.
+
+    Examples:
+        >>> dq.evaluate_scores([0.1, 0.2, 0.9, 0.8], [1, 1, 0, 0]).auc
+        1.0
     """
     s, label = np.asarray(score, np.float64), np.asarray(good)
     if s.shape != label.shape:

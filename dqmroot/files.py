@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote
 
 from dqmroot.errors import OutputError
 
-__all__ = ["folder_name", "me_name", "whole_file", "whole_folder", "write_text"]
+__all__ = ["folder_name", "json_by_line", "me_name", "whole_file", "whole_folder", "write_text"]
 
 
 def folder_name(me: str) -> str:
@@ -111,6 +113,18 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write ``text`` to ``path`` in UTF-8, whole or not at all."""
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def json_by_line(data: Mapping[str, Any]) -> str:
+    """Return JSON with one line per element of each list, so that a person can read it and it stays small."""
+    parts = []
+    for key, value in data.items():
+        if isinstance(value, list) and value:
+            text = "[\n  " + ",\n  ".join(json.dumps(item, allow_nan=False) for item in value) + "\n ]"
+        else:
+            text = json.dumps(value, allow_nan=False)
+        parts.append(f" {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
 def _umask() -> int:

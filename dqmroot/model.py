@@ -16,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from dqmroot import display
 from dqmroot._version import __version__
 from dqmroot.detectors import Detector, load_detector
 from dqmroot.detectors.base import Progress
@@ -61,6 +62,11 @@ class Model:
         prepare: Steps from the raw histogram to the detector's input, or text such as ``"rebin(2,2) normalise(integral)"``.
         detector: A detector; `dqmroot.detector` makes one by name.
         min_entries_per_bin: An LS with fewer entries per bin is neither learnt from nor judged.
+
+    Examples:
+        >>> model = dq.Model(prepare="include_flow normalise(integral)", detector=dq.detector("pca"))
+        >>> model.train(good, "mean_sigma", 3).score(new).shape
+        (50,)
     """
 
     def __init__(
@@ -79,6 +85,16 @@ class Model:
     def __repr__(self) -> str:
         state = self._me or "not fitted"
         return f"<Model {state}: {self.preparation} → {self.detector.name}>"
+
+    def _repr_html_(self) -> str:
+        point, sample = self.working_point, self.sample
+        rows = {
+            "preparation": self.preparation,
+            "detector": repr(self.detector),
+            "sample": "not fitted" if sample is None else f"{sample.n} LS of {len(sample.runs)} run(s)",
+            "cut": "none" if point is None else f"{point.threshold:.6g} ({point.method}={point.value:g})",
+        }
+        return display.card(f"Model of {self._me or 'nothing yet'}", rows)
 
     @property
     def me(self) -> str:
@@ -255,6 +271,11 @@ def save_models(models: Sequence[Model], folder: str | Path) -> None:
         UsageError: Two models of one ME, or a folder that holds something else than models.
         NotFittedError: A model has not learnt.
         OutputError: The folder cannot be written.
+
+    Examples:
+        >>> dq.save_models([model], "model")
+        >>> len(dq.load_models("model"))
+        1
     """
     names = [model.me for model in models]
     if len(set(names)) != len(names):
@@ -285,6 +306,11 @@ def load_models(folder: str | Path, mes: Sequence[str] | None = None) -> list[Mo
     Raises:
         InputError: Not a model folder, of a later version, or changed since it was written.
         UnknownNameError: An ME that the folder has no model of.
+
+    Examples:
+        >>> model.save("model")
+        >>> [one.me for one in dq.load_models("model")]
+        ['CSC/FEDIntegrity/FEDTotalEventSize']
     """
     root = Path(folder)
     path = root / "model.json"

@@ -54,6 +54,10 @@ def publish(
         UsageError: A GUI would refuse the data set, or two results are of one ME.
         EmptySelectionError: The certification has no LS.
         OutputError: A file cannot be written.
+
+    Examples:
+        >>> [path.name for path in dq.publish(cert, "gui", dataset="/Demo/Run2024A-v1/DQMIO")][0]
+        'DQM_V0001_R000355105__Demo__Run2024A-v1__DQMIO.root'
     """
     runs = _runs(cert, dataset)
     folder = Path(out)

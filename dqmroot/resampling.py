@@ -55,6 +55,10 @@ def resample(
     Raises:
         UnknownNameError: No such method.
         UsageError: A scalar or a profile, negative contents, or n below 1.
+
+    Examples:
+        >>> len(dq.resample(good, 500, seed=1))
+        500
     """
     if method not in METHODS:
         raise UnknownNameError("method of resampling", method, METHODS)

@@ -28,6 +28,11 @@ class RunMask:
     Args:
         first: ``(n,)`` uint64, first member of each range.
         last: ``(n,)`` uint64, last member of each range.
+
+    Examples:
+        >>> mask = dq.RunMask.from_ranges({355100: [(1, 10), (20, 30)]})
+        >>> mask.contains([355100, 355100], [5, 15]).tolist()
+        [True, False]
     """
 
     first: NDArray[np.uint64]
@@ -143,6 +148,12 @@ def read_reference_runs(path: str | Path) -> dict[int, int]:
 
     Raises:
         InputError: The file is missing, not of that form, or gives one run two references.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> _ = Path("reference.json").write_text('[{"run_number": 355105, "reference_run_number": 355100}]')
+        >>> dq.read_reference_runs("reference.json")
+        {355105: 355100}
     """
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))

@@ -32,6 +32,10 @@ class Selection:
         mask: It is in this set; ``None`` for any.
         lumis: Its number is in one of these inclusive ranges, in every run; ``None`` for any.
         min_entries_per_bin: Entries over the number of in-range bins is at least this; ``None`` for any.
+
+    Examples:
+        >>> dq.Selection(lumis=((1, 5),)).lumis
+        ((1, 5),)
     """
 
     mask: RunMask | None = None
@@ -120,6 +124,10 @@ def select(
 
     Raises:
         EmptySelectionError: None does.
+
+    Examples:
+        >>> len(dq.select(good, runs=355100, lumis=[(1, 10)]))
+        10
     """
     chosen = Selection.of(golden=golden, dcs=dcs, runs=runs, lumis=lumis, min_entries_per_bin=min_entries_per_bin)
     return chosen.apply(me).require("selection")

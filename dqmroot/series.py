@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dqmroot import display
 from dqmroot.errors import EmptySelectionError, ModelMismatchError, UsageError
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ class Axis:
         edges: ``(nbins + 1,)`` float64, for variable bins only; ``None`` means equal bins.
         labels: One text per bin ("" where a bin has none), or empty where the axis has no labels.
         title: The axis title.
+
+    Examples:
+        >>> dq.Axis(4, 0, 2).bin_edges.tolist()
+        [0.0, 0.5, 1.0, 1.5, 2.0]
     """
 
     nbins: int
@@ -126,6 +131,12 @@ class MonitorElement:
         bin_sumw2: Profiles only, where stored: Σw², same shape.
         title: Title of the object.
         conditions: Per-LS quantities by name, each ``(n_ls,)``.
+
+    Examples:
+        >>> good
+        <MonitorElement CSC/FEDIntegrity/FEDTotalEventSize TH1F 100 bins, 120 LS of 2 runs>
+        >>> good.values().shape, good.values(flow=True).shape
+        ((120, 100), (120, 102))
     """
 
     name: str
@@ -168,6 +179,20 @@ class MonitorElement:
         runs = np.unique(self.run)
         where = f"run {runs[0]}" if len(runs) == 1 else f"{len(runs)} runs"
         return f"<MonitorElement {self.name} {self.storage} {bins} bins, {len(self)} LS of {where}>"
+
+    def _repr_html_(self) -> str:
+        runs, values = np.unique(self.run), self.values()
+        rows = {
+            "bins": " × ".join(str(axis.nbins) for axis in self.axes) or "none, a scalar",
+            "lumisections": f"{len(self)} of {len(runs)} run(s)" + (f", {runs[0]} to {runs[-1]}" if len(runs) else ""),
+            "entries per LS": f"{np.median(self.entries):.6g}, median" if len(self) else "",
+            "conditions": ", ".join(self.conditions) or "none",
+        }
+        picture = ""
+        if len(self) and len(self.axes) in {1, 2}:
+            mean = np.asarray(values, np.float64).mean(axis=0)
+            picture = display.spectrum_picture(mean) if mean.ndim == 1 else display.map_picture(mean)
+        return display.card(f"{self.name} ({self.storage})", rows, picture)
 
     @overload
     def __getitem__(self, index: int) -> hist.Hist: ...
@@ -361,6 +386,10 @@ def concatenate(parts: Sequence[MonitorElement]) -> MonitorElement:
     Raises:
         UsageError: Nothing to join, or series of different elements.
         ModelMismatchError: The bins differ.
+
+    Examples:
+        >>> len(dq.concatenate([good, new]))
+        170
     """
     if not parts:
         raise UsageError("nothing to concatenate")

@@ -49,6 +49,10 @@ class WorkingPoint:
         expected_false_rate: Share of good LS expected above the cut (the observed share, at least 1/(n+1)).
         note: Why there is no cut, or what to know about it; may be empty.
         source: Which LS these were.
+
+    Examples:
+        >>> model.working_point.method, model.working_point.usable
+        ('mean_sigma', True)
     """
 
     method: str

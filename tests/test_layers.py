@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 ROWS = [
-    {"errors", "_version", "kernels"},
+    {"errors", "_version", "kernels", "display"},
     {"series", "runs", "config", "files", "labels", "scores"},
     {"conditions", "selection"},
     {"io", "prepare", "injection", "distance", "plot"},

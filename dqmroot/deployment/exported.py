@@ -72,6 +72,10 @@ class ExportedModel(Model):
     Raises:
         InputError: Not a model that dqmroot exported, or changed since.
         MissingExtraError: The package ``onnxruntime`` is not installed.
+
+    Examples:
+        >>> dq.load_exported(dq.export(model, "model.onnx")).me
+        'CSC/FEDIntegrity/FEDTotalEventSize'
     """
 
     def __init__(self, data: bytes, path: str | Path = "") -> None:
@@ -165,6 +169,11 @@ def load_exported(path: str | Path) -> ExportedModel:
     Raises:
         InputError: It cannot be read, is no model of dqmroot, or was changed.
         MissingExtraError: The package ``onnxruntime`` is not installed.
+
+    Examples:
+        >>> exported = dq.load_exported(dq.export(model, "model.onnx"))
+        >>> bool(np.allclose(exported.score(new), model.score(new), rtol=1e-5))
+        True
     """
     try:
         data = Path(path).read_bytes()
@@ -179,6 +188,11 @@ def read_models(path: str | Path, mes: Sequence[str] | None = None) -> list[Mode
     Raises:
         InputError: There are none, or they cannot be read.
         UnknownNameError: An ME that there is no model of.
+
+    Examples:
+        >>> model.save("model")
+        >>> [one.me for one in dq.read_models("model")]
+        ['CSC/FEDIntegrity/FEDTotalEventSize']
     """
     place = Path(path)
     files = [place] if place.suffix == ".onnx" else sorted(place.rglob("*.onnx"))

@@ -46,6 +46,10 @@ def export(model: Model, path: str | Path) -> Path:
         NotFittedError: The model has not learnt.
         UsageError: A detector or a step that ONNX cannot express.
         MissingExtraError: The package ``onnx`` is not installed.
+
+    Examples:
+        >>> dq.export(model, "model.onnx").stat().st_size > 0
+        True
     """
     data = to_onnx(model)
     with whole_file(path) as temporary:

@@ -44,7 +44,12 @@ REGISTRY = {
 
 
 def detector_names() -> list[str]:
-    """Return the names that `detector` knows, sorted."""
+    """Return the names that `detector` knows, sorted.
+
+    Examples:
+        >>> "dense_autoencoder" in dq.detector_names()
+        True
+    """
     return sorted(REGISTRY)
 
 
@@ -67,6 +72,10 @@ def detector(name: str, **parameters: Any) -> Detector:
     Raises:
         UnknownNameError: No such detector, or no such parameter of it.
         UsageError: A parameter has an impossible value.
+
+    Examples:
+        >>> dq.detector("pca", components=3)
+        PCA(components=3, k=10, seed=0)
     """
     made = detector_class(name)
     known = list(inspect.signature(made).parameters)

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from dqmroot import display
 from dqmroot.errors import EmptySelectionError, InputError, ModelMismatchError, NotFittedError, UsageError
 from dqmroot.series import MonitorElement
 
@@ -76,6 +77,10 @@ class Detector(ABC):
 
             def _restore(self, arrays):
                 self.mean_ = arrays["mean"]
+
+    Examples:
+        >>> dq.detector("pca").fit(good).fitted
+        True
     """
 
     name: ClassVar[str]
@@ -103,6 +108,10 @@ class Detector(ABC):
         inside = ", ".join(f"{key}={value!r}" for key, value in self.parameters.items())
         return f"{type(self).__name__}({inside})"
 
+    def _repr_html_(self) -> str:
+        state = f"learnt, bins {self.bins_}" if self.fitted else "not fitted"
+        return display.card(f"Detector {self.name}", {"state": state, "takes": self.input, **self.parameters})
+
     @property
     def warmup(self) -> int:
         """How many LS of the same run must come before one that is judged; 0 where each LS stands alone."""
@@ -126,6 +135,19 @@ class Detector(ABC):
             EmptySelectionError: No lumisection, or none that holds anything.
             UsageError: NaN or infinite values.
         """
+        values, sample = self.training_sample(x)
+        self.history_, self.checkpoint = {}, checkpoint
+        self._learn(values, sample, progress)
+        self.bins_ = values.shape[1:]
+        return self
+
+    def training_sample(self, x: Sample) -> tuple[NDArray[np.float32], Sample]:
+        """Return the values and LS that `fit` learns from, checked; empty LS are left out.
+
+        Raises:
+            EmptySelectionError: No lumisection, or none that holds anything.
+            UsageError: NaN or infinite values, or dimensions that the detector does not take.
+        """
         values = values_of(x)
         if values.ndim < 2 or 0 in values.shape[1:]:
             raise UsageError(f"{self.name}: expected (n_ls, bins…), got shape {values.shape}")
@@ -144,10 +166,7 @@ class Detector(ABC):
             raise EmptySelectionError(f"{self.name}: every training LS is empty")
         if self.input == "counts":
             self._need_counts(values[full])
-        self.history_, self.checkpoint = {}, checkpoint
-        self._learn(_taken(values, full), _rows(x, full), progress)
-        self.bins_ = values.shape[1:]
-        return self
+        return _taken(values, full), _rows(x, full)
 
     def score(self, x: Sample) -> NDArray[np.float64]:
         """Return ``(n_ls,)`` float64, higher is worse; NaN for LS that are empty or hold NaN.

@@ -72,6 +72,11 @@ def inject(
     Raises:
         UnknownNameError: No such fault, place, axis or condition.
         UsageError: Negative or broken counts, a box that does not fit, a strength out of its range.
+
+    Examples:
+        >>> bad = dq.inject(occupancy, "dead", size=(5, 5), seed=1)
+        >>> bool((bad.values() <= bad.clean.values()).all())
+        True
     """
     parameters = {
         key: _plain(value) for key, value in locals().items() if key not in {"me", "fault"} and value is not None

@@ -27,6 +27,11 @@ class Injected(MonitorElement):
         truth: ``(n_ls, [nz,] [ny,] nx)`` bool without flow bins: the bins that the fault was put into.
         clean: The same lumisections without the fault.
         record: Fault, parameters and seed, ready for JSON; injecting again with them gives the same.
+
+    Examples:
+        >>> bad = dq.inject(occupancy, "dead", size=(5, 5), seed=1)
+        >>> bad.truth.shape == bad.values().shape
+        True
     """
 
     truth: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))

@@ -31,6 +31,11 @@ class MEInfo:
         n_ls: Number of lumisections that have it.
         runs: The runs that have it, sorted.
         n_runs: Number of runs that have it as a whole (run level, LS 0).
+
+    Examples:
+        >>> info = dq.list_mes(file)[0]
+        >>> info.name, info.storage, info.n_ls
+        ('CSC/FEDIntegrity/FEDTotalEventSize', 'TH1F', 170)
     """
 
     name: str
@@ -118,6 +123,10 @@ class Arrays(Mapping[str, "ak.Array"]):
     Args:
         table: Every monitoring element with its axes.
         rows: Rows by storage type.
+
+    Examples:
+        >>> dq.arrays(file, "CSC/**").names
+        ('CSC/FEDIntegrity/FEDTotalEventSize',)
     """
 
     def __init__(self, table: tuple[MEInfo, ...], rows: Mapping[str, Rows]) -> None:

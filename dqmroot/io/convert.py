@@ -34,6 +34,10 @@ def from_hist(
 
     Raises:
         UsageError: There is none, the axes differ, or they are not of a kind that ROOT has.
+
+    Examples:
+        >>> dq.from_hist([new[0], new[1]], name="mine", run=1, lumi=[1, 2])
+        <MonitorElement mine TH1F 100 bins, 2 LS of run 1>
     """
     many = [histograms] if hasattr(histograms, "axes") else list(histograms)
     if not many:
@@ -113,6 +117,10 @@ def from_dataframe(frame: pd.DataFrame) -> MonitorElement:
 
     Raises:
         UsageError: The frame does not say what it is of (``frame.attrs["me"]``), or has no flow bins.
+
+    Examples:
+        >>> dq.from_dataframe(new.to_dataframe(flow=True)).name
+        'CSC/FEDIntegrity/FEDTotalEventSize'
     """
     said = frame.attrs.get("me")
     if not isinstance(said, dict) or not said.get("flow"):
@@ -194,6 +202,11 @@ def from_root(histograms: Any, *, name: str = "", run: Any = 1, lumi: Any = None
 
     Raises:
         UsageError: There is none, their classes or axes differ, or their class cannot be held.
+
+    Examples:
+        >>> import ROOT
+        >>> dq.from_root([ROOT.TH1F("h", "", 10, 0, 1)], run=1, lumi=[1]).bins
+        (10,)
     """
     many = list(histograms) if isinstance(histograms, Sequence) else [histograms]
     if not many:

@@ -43,6 +43,13 @@ def read_cubes(
 
     Raises:
         InputError: The file cannot be read, its name tells no run and none is given, or ``lumi`` has another length.
+
+    Examples:
+        >>> import h5py
+        >>> with h5py.File("maps.hdf5", "w") as out:
+        ...     _ = out.create_dataset("depth1", data=np.ones((3, 72, 84), np.float32))
+        >>> dq.read_cubes("maps.hdf5", run=1)["depth1"].bins
+        (72, 84)
     """
     name = str(getattr(path, "name", path))
     if run is None:

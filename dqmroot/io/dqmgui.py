@@ -49,6 +49,11 @@ class QualityReport:
         message: What it says.
         run: Run.
         lumi: LS; 0 is the whole run.
+
+    Examples:
+        >>> report = dq.open_gui(str(gui_file)).quality[0]
+        >>> report.status > 0
+        True
     """
 
     me: str
@@ -83,6 +88,10 @@ class GuiFile:
         skipped: Number of keys by class, of classes that are no histograms that can be read here.
         keys: The keys of the file.
         picks: Which of them are histograms, and of what.
+
+    Examples:
+        >>> dq.open_gui(str(gui_file)).quality[0].me != ""
+        True
     """
 
     path: str
@@ -118,6 +127,10 @@ def open_gui(path: str, query: Query | None = None) -> GuiFile:
 
     Raises:
         InputError: The file cannot be read or is damaged.
+
+    Examples:
+        >>> sorted(dq.open_gui(str(gui_file)).skipped)
+        []
     """
     query = Query(None, scope="all") if query is None else query
     source = open_source(path)

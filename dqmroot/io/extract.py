@@ -48,6 +48,10 @@ class Extracted:
         path: The file.
         rows: Number of rows (one per LS) of each element.
         absent: Names and patterns that no file had anything for.
+
+    Examples:
+        >>> dq.extract(file, "CSC/**", "extracted.h5").rows
+        {'CSC/FEDIntegrity/FEDTotalEventSize': 170}
     """
 
     path: Path
@@ -96,6 +100,10 @@ def extract(
         EmptySelectionError: The selection leaves nothing.
         OutputError: The file cannot be written.
         UsageError: The ending of ``out`` is none of these, or the format cannot hold an element.
+
+    Examples:
+        >>> dq.extract(file, "CSC/**", "series.parquet", runs=355105).rows
+        {'CSC/FEDIntegrity/FEDTotalEventSize': 50}
     """
     make = _maker(out)
     selection = Selection.of(golden=golden, dcs=dcs, runs=runs, lumis=lumis)

@@ -258,6 +258,10 @@ def read(
         UnknownNameError: No file has it; the nearest names are told.
         EmptySelectionError: The selection leaves nothing.
         UsageError: Its bins change between lumisections.
+
+    Examples:
+        >>> dq.read(file, "CSC/FEDIntegrity/FEDTotalEventSize", runs=[355100, 355102])
+        <MonitorElement CSC/FEDIntegrity/FEDTotalEventSize TH1F 100 bins, 120 LS of 2 runs>
     """
     selection = Selection.of(golden=golden, dcs=dcs, runs=runs, lumis=lumis, min_entries_per_bin=min_entries_per_bin)
     kinds = kinds_of(files, errors)
@@ -311,6 +315,11 @@ def arrays(
     Raises:
         InputError: A file cannot be read, or is of no known kind.
         UnknownNameError: Something asked for is in no file.
+
+    Examples:
+        >>> found = dq.arrays(file, "Hcal/**", runs=355105)
+        >>> found.series(found.names[0]).bins
+        (72, 84)
     """
     selection = Selection.of(golden=golden, dcs=dcs, runs=runs, lumis=lumis, min_entries_per_bin=min_entries_per_bin)
     kinds = kinds_of(files, errors)
@@ -370,6 +379,10 @@ def iterate(
         InputError: A file cannot be read, or is of no known kind.
         UnknownNameError: Something asked for is in no file (told after the last piece).
         UsageError: ``step_bytes`` is not positive.
+
+    Examples:
+        >>> sum(len(part.series(good.name)) for part in dq.iterate(file, "CSC/**"))
+        170
     """
     if step_bytes <= 0:
         raise UsageError(f"step_bytes must be positive; got {step_bytes!r}")
@@ -412,6 +425,10 @@ def list_mes(files: Files, pattern: Patterns = None, *, errors: list[InputError]
     Raises:
         InputError: A file cannot be read, or is of no known kind.
         UnknownNameError: Something asked for is in no file.
+
+    Examples:
+        >>> [me.name for me in dq.list_mes(file, "Hcal/**")]
+        ['Hcal/DigiTask/Occupancy/depth/depth1']
     """
     kinds = kinds_of(files, errors)
     nanos = [path for path, kind in kinds if kind == "nano"]

@@ -128,6 +128,11 @@ def write_series(
     Raises:
         OutputError: The file cannot be written.
         ModelMismatchError: Parts of one element have different bins.
+
+    Examples:
+        >>> dq.write_series("series.h5", [good])
+        >>> dq.read_series("series.h5")[good.name].bins
+        (100,)
     """
     with series_writer(path, inputs) as writer:
         for me in series:
@@ -141,6 +146,12 @@ def append_series(path: str | os.PathLike[str], series: Iterable[MonitorElement]
         InputError: The file is no file of series.
         OutputError: The file cannot be written.
         ModelMismatchError: The file has an element with other bins.
+
+    Examples:
+        >>> dq.write_series("series.h5", [good])
+        >>> dq.append_series("series.h5", [new])
+        >>> len(dq.read_series("series.h5")[good.name])
+        170
     """
     with _opened(path):
         pass
@@ -180,6 +191,11 @@ def read_series(
 
     Raises:
         InputError: The file cannot be read or is no file of series.
+
+    Examples:
+        >>> dq.write_series("series.h5", [good])
+        >>> list(dq.read_series("series.h5"))
+        ['CSC/FEDIntegrity/FEDTotalEventSize']
     """
     with _opened(path) as file:
         found = [_read(file, group, slice(None), rows=rows) for group in _groups(file) if _kept(group, keep)]

@@ -29,6 +29,12 @@ class AsHistograms(uproot.interpretation.Interpretation):  # type: ignore[misc]
 
     Profiles have ``bin_entries`` and ``sumw2`` as well; other histograms have ``sumw2`` where any of a basket stores it.
     With ``library="np"`` the result is an array of the contents, one array for each entry.
+
+    Examples:
+        >>> import uproot
+        >>> tree = uproot.open(file)["TH1Fs"]
+        >>> tree["Value"].array(dq.AsHistograms(), entry_stop=2).fields
+        ['entries', 'contents']
     """
 
     @property

@@ -24,6 +24,10 @@ def map_series(function: Callable[[MonitorElement], MonitorElement], arrays: Arr
 
     Returns:
         Arrays of the same monitoring elements, whose axes, storage and lengths are what the function made of them.
+
+    Examples:
+        >>> dq.map_series(dq.normalise().apply, dq.arrays(file, "CSC/**")).names
+        ('CSC/FEDIntegrity/FEDTotalEventSize',)
     """
     return from_series(function(me) for me in arrays.all_series())
 

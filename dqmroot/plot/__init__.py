@@ -6,6 +6,7 @@ Every function returns a matplotlib `Figure` that belongs to no window; `save_fi
 from __future__ import annotations
 
 from dqmroot.plot.animations import animate_maps
+from dqmroot.plot.drawing import draw
 from dqmroot.plot.histograms import plot_map, plot_spectra, plot_spectrum, plot_worst
 from dqmroot.plot.scores import plot_confusion, plot_loss, plot_roc, plot_score_distribution
 from dqmroot.plot.style import LABEL, save_figure
@@ -14,6 +15,7 @@ from dqmroot.plot.trends import plot_score_trend, plot_trend
 __all__ = [
     "LABEL",
     "animate_maps",
+    "draw",
     "plot_confusion",
     "plot_loss",
     "plot_map",

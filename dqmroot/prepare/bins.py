@@ -227,7 +227,12 @@ def need_axes(me: MonitorElement, step: Step) -> None:
 
 
 def rebin(*factors: int | Sequence[int]) -> Rebin:
-    """Sum neighbouring bins: ``rebin(2, 2)`` or ``rebin((2, 2))``, one whole factor per axis, x first."""
+    """Sum neighbouring bins: ``rebin(2, 2)`` or ``rebin((2, 2))``, one whole factor per axis, x first.
+
+    Examples:
+        >>> dq.rebin(2, 2).apply(occupancy).bins
+        (36, 42)
+    """
     flat: list[int] = []
     for factor in factors:
         flat.extend(factor if isinstance(factor, Sequence) else [factor])
@@ -235,10 +240,20 @@ def rebin(*factors: int | Sequence[int]) -> Rebin:
 
 
 def crop(x: Span | None = None, y: Span | None = None, z: Span | None = None) -> Crop:
-    """Keep the bins from the first to before the second number of each axis: ``crop(x=(26, 58))``."""
+    """Keep the bins from the first to before the second number of each axis: ``crop(x=(26, 58))``.
+
+    Examples:
+        >>> dq.crop(x=(26, 58)).apply(occupancy).bins
+        (72, 32)
+    """
     return Crop(x, y, z)
 
 
 def include_flow() -> IncludeFlow:
-    """Make ordinary bins of the flow bins: 100 bins become 102."""
+    """Make ordinary bins of the flow bins: 100 bins become 102.
+
+    Examples:
+        >>> dq.include_flow().apply(good).bins
+        (102,)
+    """
     return IncludeFlow()

@@ -189,15 +189,30 @@ def _linear(me: MonitorElement, by: Array, less: Array, *, errors: bool) -> Moni
 
 
 def follow(condition: str = "pileup") -> Follow:
-    """Divide by the integral that a straight line in ``condition`` gives."""
+    """Divide by the integral that a straight line in ``condition`` gives.
+
+    Examples:
+        >>> str(dq.follow("pileup"))
+        'follow'
+    """
     return Follow(condition)
 
 
 def relative() -> Relative:
-    """Divide each bin by its mean over the good lumisections."""
+    """Divide each bin by its mean over the good lumisections.
+
+    Examples:
+        >>> dq.relative().fit(good).apply(good).bins
+        (100,)
+    """
     return Relative()
 
 
 def standardise() -> Standardise:
-    """Subtract the mean of each bin and divide by its standard deviation."""
+    """Subtract the mean of each bin and divide by its standard deviation.
+
+    Examples:
+        >>> dq.standardise().fit(good).apply(good).bins
+        (100,)
+    """
     return Standardise()

@@ -138,10 +138,22 @@ class MaskBins(Step):
 
 
 def drop_empty(share: float = 0.0) -> DropEmpty:
-    """Leave out bins that hold something in at most ``share`` of the good lumisections."""
+    """Leave out bins that hold something in at most ``share`` of the good lumisections.
+
+    Examples:
+        >>> len(dq.drop_empty().fit(occupancy).apply(occupancy).bins)
+        1
+    """
     return DropEmpty(share)
 
 
 def mask_bins(mask: ArrayLike, fill: float = 0.0) -> MaskBins:
-    """Hide the bins where ``mask``, ``([z,] [y,] x)``, is true."""
+    """Hide the bins where ``mask``, ``([z,] [y,] x)``, is true.
+
+    Examples:
+        >>> hidden = np.zeros(occupancy.bins, bool)
+        >>> hidden[20:25, 30:35] = True
+        >>> float(dq.mask_bins(hidden).apply(occupancy).values()[:, hidden].sum())
+        0.0
+    """
     return MaskBins(np.asarray(mask, bool), fill)

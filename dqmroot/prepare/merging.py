@@ -163,10 +163,21 @@ def _enough(content: Array, minimum: float) -> list[int]:
 
 
 def rebin_edges(x: Any = None, y: Any = None, z: Any = None) -> RebinEdges:
-    """Merge bins to the given edges of each axis: ``rebin_edges(x=[0, 10, 50, 100])``."""
+    """Merge bins to the given edges of each axis: ``rebin_edges(x=[0, 10, 50, 100])``.
+
+    Examples:
+        >>> edges = good.axes[0].bin_edges[[0, 50, 100]]
+        >>> dq.rebin_edges(x=edges).apply(good).bins
+        (2,)
+    """
     return RebinEdges(*(None if edges is None else tuple(float(edge) for edge in edges) for edges in (x, y, z)))
 
 
 def merge_occupancy(minimum: float = 1.0) -> MergeOccupancy:
-    """Merge neighbouring bins until each holds ``minimum`` entries per lumisection on average."""
+    """Merge neighbouring bins until each holds ``minimum`` entries per lumisection on average.
+
+    Examples:
+        >>> dq.merge_occupancy(1000).fit(good).apply(good).bins[0] < 100
+        True
+    """
     return MergeOccupancy(minimum)

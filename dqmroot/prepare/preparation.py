@@ -29,6 +29,10 @@ class Preparation:
     Attributes:
         steps: The steps, with what they have learnt.
         axes: The axes of the series it was fitted on, x first; ``None`` before.
+
+    Examples:
+        >>> dq.Preparation("include_flow normalise(integral)").apply(good).bins
+        (102,)
     """
 
     def __init__(self, steps: Iterable[Step] | str = ()) -> None:

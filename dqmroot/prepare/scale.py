@@ -81,5 +81,10 @@ def divide(me: MonitorElement, divisor: Array, *, errors: bool = True) -> Monito
 
 
 def normalise(by: str = "integral") -> Normalise:
-    """Divide each lumisection by its ``"integral"``, ``"maximum"``, ``"entries"``, or one of its conditions."""
+    """Divide each lumisection by its ``"integral"``, ``"maximum"``, ``"entries"``, or one of its conditions.
+
+    Examples:
+        >>> dq.normalise("integral").apply(good).values().sum(axis=1).round(5).max()
+        np.float32(1.0)
+    """
     return Normalise(by)

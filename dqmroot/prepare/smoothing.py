@@ -152,6 +152,10 @@ def add_lumisections(me: MonitorElement, n: int, *, gap: int = 0, keep_rest: boo
 
     Returns:
         A shorter series, ordered by run and lumisection; conditions are averaged.
+
+    Examples:
+        >>> len(dq.add_lumisections(good, 5))
+        24
     """
     if int(n) != n or n < 1:
         raise UsageError(f"{me.name}: cannot add up {n} lumisections")
@@ -182,12 +186,22 @@ def add_lumisections(me: MonitorElement, n: int, *, gap: int = 0, keep_rest: boo
 
 
 def smooth(*weights: int | Sequence[float]) -> Smooth:
-    """Average over neighbouring bins: ``smooth(3)``, ``smooth(5, 3)``, ``smooth((1, 2, 1), 1)``; x first."""
+    """Average over neighbouring bins: ``smooth(3)``, ``smooth(5, 3)``, ``smooth((1, 2, 1), 1)``; x first.
+
+    Examples:
+        >>> dq.smooth(3).apply(good).bins
+        (100,)
+    """
     return Smooth(tuple(w if isinstance(w, int) else tuple(w) for w in weights) or (3,))
 
 
 def running(
     n: int = 3, *, mean: bool = False, partial: bool = False, gap: int = 0, min_entries: float = 0.0
 ) -> Running:
-    """Add up each lumisection and the ``n - 1`` before it, within its run and without gaps."""
+    """Add up each lumisection and the ``n - 1`` before it, within its run and without gaps.
+
+    Examples:
+        >>> dq.running(3, partial=True).apply(good).values().shape
+        (120, 100)
+    """
     return Running(n, mean, partial, gap, min_entries)

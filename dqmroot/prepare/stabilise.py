@@ -86,5 +86,10 @@ class Stabilise(Step):
 
 
 def stabilise(form: str = "anscombe") -> Stabilise:
-    """Make the spread of counts the same everywhere: ``"anscombe"``, ``"freeman_tukey"``, ``"sqrt"`` or ``"log"``."""
+    """Make the spread of counts the same everywhere: ``"anscombe"``, ``"freeman_tukey"``, ``"sqrt"`` or ``"log"``.
+
+    Examples:
+        >>> dq.stabilise("anscombe").apply(good).bins
+        (100,)
+    """
     return Stabilise(form)

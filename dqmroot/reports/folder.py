@@ -62,6 +62,10 @@ def report(
         UsageError: ``out`` holds something that is not a report; it is left alone.
         InputError: A file cannot be read.
         OutputError: The folder cannot be written.
+
+    Examples:
+        >>> dq.report(cert, "out/report").name
+        'index.html'
     """
     if len(cert) == 0:
         raise EmptySelectionError("the certification has no lumisection: nothing to report")

@@ -225,11 +225,17 @@ class State:
         )
         return [run for (run,) in rows]
 
-    def runs_to_end(self, before: float) -> list[int]:
-        """Return runs to certify as a whole: nothing came since a time, or a later one began and no LS of it waits."""
+    def runs_to_end(self, before: float, quiet: float) -> list[int]:
+        """Return runs to certify as a whole, of which no LS waits.
+
+        Args:
+            before: Nothing came since this time …
+            quiet: … or, where a later run has begun, since this one.
+        """
         rows = self._db.execute(
-            "select run from runs where ended = 0 and (changed <= ? or run < (select max(run) from runs)) order by run",
-            (before,),
+            "select run from runs where ended = 0 and"
+            " (changed <= ? or (changed <= ? and run < (select max(run) from runs))) order by run",
+            (before, quiet),
         ).fetchall()
         waiting = {key >> 32 for (key,) in self._db.execute("select key from lumis where done = 0")}
         return [run for (run,) in rows if run not in waiting]

@@ -243,7 +243,7 @@ class Watcher:
             self.state.forget(self.settings.keep_runs)
             self._ending = None
         if self._ending is None:
-            for run in self.state.runs_to_end(now - self.settings.idle)[:1]:
+            for run in self.state.runs_to_end(now - self.settings.idle, now - self.settings.refresh)[:1]:
                 files = self.state.files_of(self.state.keys_of_run(run).tolist())
                 if not files:
                     self.state.set_published(run, now, ended=True)
