@@ -234,7 +234,7 @@ class Watch:
         wait: … or so many seconds after the first of them.
         interval: Seconds between two looks at the folders.
         refresh: Seconds between two updates of a run's ROOT file.
-        idle: A run has ended when nothing came for so many seconds (``refresh`` where a later one began); it is certified as a whole.
+        idle: A run has ended when nothing came for so many seconds (``refresh`` where a later one began); then it is certified.
         dataset: ``/PD/Era/Tier`` in the names of the DQM GUI files.
         rule: How monitoring elements combine.
         keep_runs: So many ended runs are remembered with their scores; older ones keep their files and verdicts.
