@@ -178,21 +178,43 @@ def measure(name: str, shape: tuple[int, ...], turns: int) -> list[Row]:
         share = None if touched is None else touched * x.nbytes / took / speed
         rows.append(Row(what, name, took, numpy_took, peer_took, share))
 
+    # Memory is there already, as it is for the plain copy: what a fresh page costs is the same for all.
+    same, wide = (np.empty(x.shape, np.float32), np.empty(x.shape)) if large else (None, None)
+    small = np.empty((n, *(size // 2 for size in shape[1:])), np.float32) if large else None
+    part = np.empty((n, shape[1] // 2, *shape[2:]), np.float32) if large else None
     add(
         "rebin 2 (per axis)",
-        lambda: chain.prepare(x, inner, twos),
+        lambda: chain.prepare(x, inner, twos, "", small),
         lambda: slices_rebin(x),
         lambda: peer_rebin(x),
         1 + halves,
     )
-    add("merge to given groups", lambda: bins.merge(x, cuts), lambda: slices_rebin(x), None, 1 + halves)
+    add("merge to given groups", lambda: bins.merge(x, cuts, None, small), lambda: slices_rebin(x), None, 1 + halves)
     half = tuple((0, size // 2) if a == 0 else (0, size) for a, size in enumerate(shape[1:]))
     cropped = (slice(None), slice(0, shape[1] // 2))
-    add("crop to half", lambda: chain.prepare(x, half, (1,) * (x.ndim - 1)), lambda: np.copy(x[cropped]), None, 1.0)
-    add("normalise (integral)", lambda: scale.normalise(x, "integral", inner), lambda: numpy_normalise(x), None, 2)
+    add(
+        "crop to half",
+        lambda: chain.prepare(x, half, (1,) * (x.ndim - 1), "", part),
+        lambda: np.copy(x[cropped]),
+        None,
+        1.0,
+    )
+    add(
+        "normalise (integral)",
+        lambda: scale.normalise(x, "integral", inner, None, same),
+        lambda: numpy_normalise(x),
+        None,
+        2,
+    )
     peak = lambda: x / x.max(axis=tuple(range(1, x.ndim)), keepdims=True)  # noqa: E731
-    add("normalise (maximum)", lambda: scale.normalise(x, "maximum", inner), peak, None, 2)
-    add("loss map", lambda: top.differences(x, r), lambda: np.square(np.subtract(x, r, dtype=np.float64)), None, 3)
+    add("normalise (maximum)", lambda: scale.normalise(x, "maximum", inner, None, same), peak, None, 2)
+    add(
+        "loss map",
+        lambda: top.differences(x, r, "squared", 0.0, wide),
+        lambda: np.square(np.subtract(x, r, dtype=np.float64)),
+        None,
+        3,
+    )
     add(
         "top 10 squared",
         lambda: top.top_mean(x, r, 10),

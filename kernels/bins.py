@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dqmroot.kernels.jit import fast_kernel, inner_kernel
-from dqmroot.kernels.rows import over_rows, rows
+from dqmroot.kernels.rows import over_rows, rows, target
 
 __all__ = ["group_line", "merge", "sum_lines"]
 
 Array = NDArray[Any]
 
 
-def merge(values: Array, starts: Sequence[Array], dtype: DTypeLike | None = None) -> Array:
+def merge(values: Array, starts: Sequence[Array], dtype: DTypeLike | None = None, out: Array | None = None) -> Array:
     """Sum groups of neighbouring bins along every axis.
 
     Args:
@@ -24,6 +24,7 @@ def merge(values: Array, starts: Sequence[Array], dtype: DTypeLike | None = None
         starts: One int64 array per axis of bins, in the order of the array: new bin j is the sum of the old bins
             ``starts[j]`` to ``starts[j + 1]`` (exclusive).
         dtype: Type of the result; by default that of ``values``.
+        out: Memory for the result; new memory by default.
 
     Returns:
         ``(n, [len(z) - 1,] [len(y) - 1,] len(x) - 1)``, summed in float64.
@@ -31,7 +32,7 @@ def merge(values: Array, starts: Sequence[Array], dtype: DTypeLike | None = None
     flat, strides, shape = rows(values)
     cuts = [np.asarray(s, np.int64) for s in starts]
     cuts = [np.array([0, 1])] * (3 - len(cuts)) + cuts
-    out = np.empty((shape[0], *(len(c) - 1 for c in cuts)), values.dtype if dtype is None else dtype)
+    out = target(out, (shape[0], *(len(c) - 1 for c in cuts)), values.dtype if dtype is None else dtype)
     over_rows(_merge, shape[0], flat.nbytes, flat, *strides, *cuts, *_even(cuts[2]), out)
     return out.reshape(shape[:1] + out.shape[4 - values.ndim + 1 :])
 

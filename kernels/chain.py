@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dqmroot.kernels.bins import group_line, sum_lines
 from dqmroot.kernels.jit import fast_kernel, inner_kernel
-from dqmroot.kernels.rows import over_rows, rows
+from dqmroot.kernels.rows import over_rows, rows, target
 from dqmroot.kernels.scale import MODES, Region, divisor_of, multiply_line
 from dqmroot.kernels.top import DIFFERENCES, differences_of, insertion_is_faster, mean_of_best, top_mean
 
@@ -18,7 +18,9 @@ __all__ = ["prepare", "score"]
 Array = NDArray[Any]
 
 
-def prepare(values: Array, region: Region, factors: tuple[int, ...], mode: str = "") -> tuple[Array, Array, Array]:
+def prepare(
+    values: Array, region: Region, factors: tuple[int, ...], mode: str = "", out: Array | None = None
+) -> tuple[Array, Array, Array]:
     """Cut out a region, sum groups of bins, and normalise.
 
     Args:
@@ -26,6 +28,7 @@ def prepare(values: Array, region: Region, factors: tuple[int, ...], mode: str =
         region: First and last bin (exclusive) per axis of bins, in the order of the array.
         factors: Bins per group and axis, which divide the region.
         mode: ``"integral"``, ``"maximum"`` or ``""`` for neither, as `dqmroot.kernels.scale.normalise`.
+        out: Memory for the result; new memory by default.
 
     Returns:
         ``(n, …)`` float32 for float32, else float64; ``(n,)`` divisors (1 without a mode) and
@@ -33,7 +36,7 @@ def prepare(values: Array, region: Region, factors: tuple[int, ...], mode: str =
     """
     flat, strides, shape = rows(values)
     low, size, by = _geometry(region, factors)
-    out = np.empty((shape[0], *size), _kept(values))
+    out = target(out, (shape[0], *size), _kept(values))
     divisor = np.ones(shape[0])
     negative = np.zeros(shape[0], np.int64)
     over_rows(_prepare, shape[0], flat.nbytes, flat, *strides, *low, *by, MODES.get(mode, -1), out, divisor, negative)

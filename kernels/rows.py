@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Rows", "copy", "over_rows", "rows", "set_threads", "threads"]
+__all__ = ["Rows", "copy", "over_rows", "rows", "set_threads", "target", "threads"]
 
 Array = NDArray[Any]
 
@@ -73,6 +73,17 @@ def rows(array: Array) -> Rows:
     extent = x + sum((d - 1) * s for d, s in zip((n, z, y), far, strict=True))
     flat = np.lib.stride_tricks.as_strided(four, (extent,), (size,), writeable=False)
     return Rows(flat, (far[0], far[1], far[2]), (n, z, y, x))
+
+
+def target(out: Array | None, shape: tuple[int, ...], dtype: Any) -> Array:
+    """Return memory for a result: ``out``, contiguous and of as many values, seen in ``shape``; new memory where it is ``None``."""
+    if out is None:
+        return np.empty(shape, dtype)
+    if not out.flags.c_contiguous or not out.flags.writeable or out.size != int(np.prod(shape)):
+        raise ValueError(
+            f"a result of shape {shape} does not fit into out, {out.shape}, or that cannot be written as it lies"
+        )
+    return out.reshape(shape)
 
 
 def threads() -> int:

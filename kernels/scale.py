@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dqmroot.kernels.jit import fast_kernel, inner_kernel
-from dqmroot.kernels.rows import over_rows, rows
+from dqmroot.kernels.rows import over_rows, rows, target
 
 __all__ = [
     "MODES",
@@ -28,7 +28,9 @@ Region = tuple[tuple[int, int], ...]
 MODES = {"integral": 0, "maximum": 1}
 
 
-def normalise(values: Array, mode: str, region: Region, dtype: DTypeLike | None = None) -> tuple[Array, Array, Array]:
+def normalise(
+    values: Array, mode: str, region: Region, dtype: DTypeLike | None = None, out: Array | None = None
+) -> tuple[Array, Array, Array]:
     """Divide each row by the sum or the maximum of its bins in ``region``.
 
     Args:
@@ -36,6 +38,7 @@ def normalise(values: Array, mode: str, region: Region, dtype: DTypeLike | None 
         mode: ``"integral"`` or ``"maximum"``.
         region: First and last bin (exclusive) per axis of bins, in the order of the array.
         dtype: Type of the result; by default that of ``values``.
+        out: Memory for the result; new memory by default.
 
     Returns:
         The divided values, ``(n,)`` the divisors in float64 (NaN where a row's is not above 0 or not finite), and
@@ -43,7 +46,7 @@ def normalise(values: Array, mode: str, region: Region, dtype: DTypeLike | None 
     """
     flat, strides, shape = rows(values)
     inside = ((0, 1),) * (3 - len(region)) + tuple(region)
-    out = np.empty(shape, values.dtype if dtype is None else dtype)
+    out = target(out, shape, values.dtype if dtype is None else dtype)
     divisor = np.empty(shape[0])
     negative = np.empty(shape[0], np.int64)
     box = [int(edge) for pair in inside for edge in pair]

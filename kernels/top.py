@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqmroot.kernels.jit import fast_kernel, inner_kernel, kernel
-from dqmroot.kernels.rows import over_rows, rows
+from dqmroot.kernels.rows import over_rows, rows, target
 
 __all__ = [
     "DIFFERENCES",
@@ -78,10 +78,12 @@ def insertion_is_faster(n_bins: int, k: int) -> bool:
     return n_bins >= 1024 and k <= _LANES
 
 
-def differences(values: Array, reference: Array, kind: str = "squared", floor: float = 0.0) -> Array:
+def differences(
+    values: Array, reference: Array, kind: str = "squared", floor: float = 0.0, out: Array | None = None
+) -> Array:
     """Difference between ``values`` and ``reference`` bin by bin, as `top_mean` has it, in float64."""
     flat, strides, shape, other, other_strides = _pair(values, reference)
-    out = np.empty(shape)
+    out = target(out, shape, np.float64)
     work = (flat, *strides, other, *other_strides, *shape[1:])
     over_rows(_all_differences, shape[0], flat.nbytes, *work, DIFFERENCES[kind], float(floor), out)
     return out.reshape(values.shape)

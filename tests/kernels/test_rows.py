@@ -89,3 +89,14 @@ def test_many_threads_may_call_at_once() -> None:
 def test_more_than_three_axes_are_refused() -> None:
     with pytest.raises(ValueError, match="at most three axes"):
         rows.rows(np.ones((1, 1, 1, 1, 1)))
+
+
+def test_results_go_where_they_are_told() -> None:
+    from dqmroot.kernels.scale import normalise
+
+    x, out = np.ones((4, 5), np.float32), np.zeros((4, 5), np.float32)
+    made, _, _ = normalise(x, "integral", ((0, 5),), out=out)
+    assert np.shares_memory(made, out)
+    np.testing.assert_allclose(out, 0.2)
+    with pytest.raises(ValueError, match=r"a result of shape \(4, 1, 1, 5\) does not fit into out, \(4, 4\)"):
+        normalise(x, "integral", ((0, 5),), out=out[:, :4])
