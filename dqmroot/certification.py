@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dqmroot import display
 from dqmroot._version import __version__
 from dqmroot.combine import combine_flags
+from dqmroot.display import card, strip_picture
 from dqmroot.errors import InputError, UnknownNameError, UsageError
 from dqmroot.examples import Examples, collect_examples, reference_by_run
 from dqmroot.files import json_by_line, whole_file, write_text
@@ -134,9 +134,7 @@ class Certification:
     def _repr_html_(self) -> str:
         rows = {name: int((self.verdict == v).sum()) for v, name in _NAMES.items()}
         rows |= {f"flagged by {one.me}": int((one.flag == BAD).sum()) for one in self.mes}
-        return display.card(
-            f"Certification of {len(self)} LS, rule {self.rule}", rows, display.strip_picture(self.verdict)
-        )
+        return card(f"Certification of {len(self)} LS, rule {self.rule}", rows, strip_picture(self.verdict))
 
     def mask(self, verdict: int) -> RunMask:
         """Return the LS of one verdict (`GOOD`, `BAD`, `NOT_JUDGED`) as a run mask."""

@@ -16,10 +16,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dqmroot import display
 from dqmroot._version import __version__
 from dqmroot.detectors import Detector, load_detector
 from dqmroot.detectors.base import Progress
+from dqmroot.display import card
 from dqmroot.errors import (
     EmptySelectionError,
     InputError,
@@ -94,7 +94,7 @@ class Model:
             "sample": "not fitted" if sample is None else f"{sample.n} LS of {len(sample.runs)} run(s)",
             "cut": "none" if point is None else f"{point.threshold:.6g} ({point.method}={point.value:g})",
         }
-        return display.card(f"Model of {self._me or 'nothing yet'}", rows)
+        return card(f"Model of {self._me or 'nothing yet'}", rows)
 
     @property
     def me(self) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dqmroot import display
+from dqmroot.display import card, map_picture, spectrum_picture
 from dqmroot.errors import EmptySelectionError, ModelMismatchError, UsageError
 
 if TYPE_CHECKING:
@@ -191,8 +191,8 @@ class MonitorElement:
         picture = ""
         if len(self) and len(self.axes) in {1, 2}:
             mean = np.asarray(values, np.float64).mean(axis=0)
-            picture = display.spectrum_picture(mean) if mean.ndim == 1 else display.map_picture(mean)
-        return display.card(f"{self.name} ({self.storage})", rows, picture)
+            picture = spectrum_picture(mean) if mean.ndim == 1 else map_picture(mean)
+        return card(f"{self.name} ({self.storage})", rows, picture)
 
     @overload
     def __getitem__(self, index: int) -> hist.Hist: ...

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dqmroot import display
+from dqmroot.display import card
 from dqmroot.errors import EmptySelectionError, InputError, ModelMismatchError, NotFittedError, UsageError
 from dqmroot.series import MonitorElement
 
@@ -110,7 +110,7 @@ class Detector(ABC):
 
     def _repr_html_(self) -> str:
         state = f"learnt, bins {self.bins_}" if self.fitted else "not fitted"
-        return display.card(f"Detector {self.name}", {"state": state, "takes": self.input, **self.parameters})
+        return card(f"Detector {self.name}", {"state": state, "takes": self.input, **self.parameters})
 
     @property
     def warmup(self) -> int:
