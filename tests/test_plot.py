@@ -268,6 +268,15 @@ def test_colours_are_told_apart_without_seeing_them() -> None:
         assert (np.diff(luminance) > 0).all() or (np.diff(luminance) < 0).all()
 
 
+def test_powers_of_ten_do_not_stand_on_the_label() -> None:
+    scores = np.linspace(1.0, 3.0, 50)
+    for scale, power in ((1e-6, "-6"), (1e7, "7")):
+        axes = plot_score_trend(np.arange(50), scores * scale, FLAGS, 2 * scale).axes[0]
+        assert not axes.yaxis.get_offset_text().get_visible()
+        assert axes.get_ylabel() == f"Score (higher is worse) [$10^{{{power}}}$]"
+    assert plot_score_trend(np.arange(50), scores, FLAGS, 2.0).axes[0].get_ylabel() == "Score (higher is worse)"
+
+
 def test_a_film_has_one_frame_per_lumisection(tmp_path: Path) -> None:
     maps = np.stack([np.full((4, 6), 10.0 * (k + 1)) for k in range(4)])
     path = animate_maps(maps, MAP_AXES, [3, 4, 5, 9], tmp_path / "film.gif", title="Run 7", ztitle="Digis", seconds=0.5)

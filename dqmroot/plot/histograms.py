@@ -88,13 +88,28 @@ def plot_spectra(
 
 
 def plot_map(
-    values: ArrayLike, axes: Sequence[Axis], *, title: str = "", ztitle: str = "", label: str = LABEL
+    values: ArrayLike,
+    axes: Sequence[Axis],
+    *,
+    title: str = "",
+    ztitle: str = "",
+    colours: str = "cividis",
+    label: str = LABEL,
 ) -> Figure:
-    """Draw a map ``(ny, nx)`` over its x and y axes; empty cells stay white."""
+    """Draw a map ``(ny, nx)`` over its x and y axes; empty cells stay white.
+
+    Args:
+        values: ``(ny, nx)``.
+        axes: x, y.
+        title: Name of the monitoring element and run.
+        ztitle: What the values are.
+        colours: A colour map of matplotlib; ``"Oranges"`` is that of losses.
+        label: What stands beside "CMS".
+    """
 
     def draw(figure: Figure) -> None:
         frame = figure.add_subplot()
-        draw_map(figure, frame, np.asarray(values, np.float64), axes, ztitle)
+        draw_map(figure, frame, np.asarray(values, np.float64), axes, ztitle, cmap=colours)
         dress(frame, title, label)
 
     return make_figure(draw)

@@ -75,7 +75,22 @@ def make_figure(draw: Callable[[Figure], None], size: tuple[float, float] = (10.
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
         figure.draw_without_rendering()
+        moved = [_move_power(axes) for axes in figure.axes]
+        if any(moved):
+            figure.draw_without_rendering()
     return figure
+
+
+def _move_power(axes: Axes) -> bool:
+    """Put the power of ten that Matplotlib writes above the y axis, where "CMS" stands, into the title of the axis."""
+    text = axes.yaxis.get_offset_text()
+    match = re.fullmatch(r"1e[-\N{MINUS SIGN}](\d+)|1e(\d+)", text.get_text())
+    if match is None:
+        return False
+    power = f"-{match[1]}" if match[1] else match[2]
+    text.set_visible(False)
+    axes.set_ylabel(f"{axes.get_ylabel()} [$10^{{{power}}}$]".lstrip())
+    return True
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:

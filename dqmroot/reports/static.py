@@ -98,7 +98,7 @@ def _of_run(result: MEResult, run: int, label: str) -> Iterator[tuple[str, Figur
             yield name, plot_spectrum([(what, maps[run])], result.axes[0], title=title, ytitle=what, label=label)
         else:
             values = maps[run].sum(axis=0) if maps[run].ndim == 3 else maps[run]
-            yield name, plot_map(values, result.axes, title=title, ztitle=what, label=label)
+            yield name, plot_map(values, result.axes, title=title, ztitle=what, colours="Oranges", label=label)
 
 
 def draw_evaluation(

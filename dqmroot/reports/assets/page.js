@@ -6,6 +6,7 @@
   const { view } = dqmroot;
   const find = (id) => document.getElementById(id);
   const MOST_STRETCHES = 40;
+  const MOST_NAMES = 3;
 
   const fail = (error) => {
     find("failure").hidden = false;
@@ -89,26 +90,34 @@
       if (last && last.end === i - 1 && run.lumi[i - 1] === lumi - 1) last.end = i;
       else out.push({ start: i, end: i });
     });
+    const n = run.lumi.length;
     return out.map(({ start, end }) => {
-      let worst = start;
-      for (let i = start; i <= end; i += 1) if (run.nBad[i] > run.nBad[worst]) worst = i;
-      const lumi = run.lumi[worst];
-      const me = dqmroot.worstMe(run, lumi);
-      // Of one element alone the worst LS is the one to look at.
-      let at = worst;
-      for (let i = start; i <= end; i += 1) if (run.nBad[i] === run.nBad[worst] && dqmroot.cell(run, me, run.lumi[i]).score > dqmroot.cell(run, me, run.lumi[at]).score) at = i;
-      return { first: run.lumi[start], last: run.lumi[end], lumi: run.lumi[at], me, n: run.nBad[worst] };
+      // Who was bad in this stretch, how often, and in which LS most.
+      const found = [];
+      view.mes.forEach((_, me) => {
+        let times = 0, worst = -1;
+        for (let i = start; i <= end; i += 1) {
+          if (run.state[me * n + i] !== BAD) continue;
+          times += 1;
+          if (worst < 0 || run.score[me * n + i] > run.score[me * n + worst]) worst = i;
+        }
+        if (times) found.push({ me, times, lumi: run.lumi[worst], score: run.score[me * n + worst] });
+      });
+      found.sort((a, b) => b.times - a.times || a.me - b.me);
+      return { first: run.lumi[start], last: run.lumi[end], found };
     });
   };
 
   const badList = (run) => {
     const all = stretches(run);
-    const row = (one) => {
-      const { score } = dqmroot.cell(run, one.me, one.lumi);
-      const name = one.first === one.last ? `LS ${one.first}` : `LS ${one.first} to ${one.last}`;
-      return h("tr", {}, h("th", { scope: "row" }, h("button", { type: "button", class: "link", on: { click: () => choose(one.lumi, one.me, true) } }, name)),
-        h("td", {}, one.last - one.first + 1), h("td", {}, one.n), h("td", { class: "grow" }, dqmroot.name(view.mes[one.me].name, 120)),
-        h("td", {}, dqmroot.show(score)), h("td", {}, dqmroot.show(view.mes[one.me].threshold)));
+    const row = ({ first, last, found }) => {
+      const name = first === last ? `LS ${first}` : `LS ${first} to ${last}`;
+      const open = (one) => choose(one ? one.lumi : first, one ? one.me : null, true);
+      const who = found.slice(0, MOST_NAMES).map((one) => h("li", {}, h("button", { type: "button", class: "link", on: { click: () => open(one) } }, dqmroot.name(view.mes[one.me].name, 120)),
+        h("span", { class: "notice" }, ` in ${one.times} LS, worst ${one.lumi}: score ${dqmroot.show(one.score, 4)} above ${dqmroot.show(view.mes[one.me].threshold, 4)}`)));
+      const more = found.length > MOST_NAMES && h("li", { class: "notice" }, `and ${found.length - MOST_NAMES} more`);
+      return h("tr", {}, h("th", { scope: "row" }, h("button", { type: "button", class: "link", on: { click: () => open(found[0]) } }, name)),
+        h("td", {}, last - first + 1), h("td", {}, found.length), h("td", { class: "grow" }, h("ul", { class: "names" }, ...who, more)));
     };
     if (!all.length) {
       find("bad-list").replaceChildren(h("p", {}, `Run ${run.run} has no bad lumisection.`));
@@ -117,7 +126,7 @@
     const body = h("tbody", {}, ...all.slice(0, MOST_STRETCHES).map(row));
     const rest = all.length - MOST_STRETCHES;
     find("bad-list").replaceChildren(...[
-      h("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "bad-title" }, h("table", {}, head(["lumisections", "LS", "bad elements", "worst element", "its score", "its cut"]), body)),
+      h("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "bad-title" }, h("table", {}, head(["lumisections", "LS", "bad elements", "which, most often bad first"]), body)),
       rest > 0 && h("button", { type: "button", class: "quiet", on: { click: (event) => {
         body.append(...all.slice(MOST_STRETCHES).map(row));
         event.target.remove();
