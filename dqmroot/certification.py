@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +15,15 @@ from dqmroot._version import __version__
 from dqmroot.combine import combine_flags
 from dqmroot.display import card, strip_picture
 from dqmroot.errors import InputError, UnknownNameError, UsageError
-from dqmroot.examples import Examples, collect_examples, reference_by_run
-from dqmroot.files import json_by_line, whole_file, write_text
+from dqmroot.examples import (
+    Examples,
+    WorstLS,
+    collect_examples,
+    read_pictures,
+    reference_by_run,
+    write_pictures,
+)
+from dqmroot.files import json_by_line, write_text
 from dqmroot.model import Model
 from dqmroot.runs import RunMask
 from dqmroot.series import Axis, MonitorElement
@@ -30,25 +35,6 @@ GOOD, BAD, NOT_JUDGED = 0, 1, -1
 SCHEMA_VERSION = 1
 
 _BLOCK = 512  # LS whose loss maps are held at a time
-
-
-@dataclass(frozen=True, eq=False)
-class WorstLS:
-    """The lumisection of a run that scored worst, in the ME's own bins, without flow.
-
-    Args:
-        lumi: Which.
-        score: Its score.
-        original: ``(…, y, x)`` contents.
-        reconstruction: What the detector expected, in the counts of the original where that can be, or ``None``.
-        loss: Badness per bin, or ``None``.
-    """
-
-    lumi: int
-    score: float
-    original: NDArray[Any]
-    reconstruction: NDArray[Any] | None
-    loss: NDArray[Any] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,9 +176,7 @@ class Certification:
             "dials.json": json.dumps(self.to_dials(), allow_nan=False) + "\n",
         }
         place = Path(folder)
-        with whole_file(place / _PICTURES) as temporary, temporary.open("wb") as file:
-            pictures = {f"{i}/{key}": array for i, r in enumerate(self.mes) for key, array in _to_arrays(r).items()}
-            np.savez_compressed(file, allow_pickle=False, **pictures)
+        write_pictures(place / _PICTURES, self.mes)
         for name, text in texts.items():
             write_text(place / name, text)
         return [*(place / name for name in texts), place / _PICTURES]
@@ -226,54 +210,6 @@ def _me_to_dict(result: MEResult) -> dict[str, Any]:
     }
 
 
-_BY_RUN = ("mean_loss", "bad_fraction", "reference")
-_PER_EXAMPLE = ("original", "reconstruction", "loss")
-
-
-def _to_arrays(result: MEResult) -> dict[str, NDArray[Any]]:
-    """Return all that `_me_to_dict` leaves out."""
-    out: dict[str, NDArray[Any]] = {}
-    for name in _BY_RUN:
-        maps: Mapping[int, NDArray[Any]] = getattr(result, name)
-        if maps:
-            out[f"{name}_run"] = np.array(list(maps), np.uint32)
-            out[name] = np.stack(list(maps.values()))
-    worst = list(result.worst.values())
-    if worst:
-        out["worst_run"] = np.array(list(result.worst), np.uint32)
-        out["worst_lumi"] = np.array([one.lumi for one in worst], np.uint32)
-        out["worst_score"] = np.array([one.score for one in worst], np.float64)
-        for name in _PER_EXAMPLE:
-            arrays = [getattr(one, name) for one in worst]
-            if all(array is not None for array in arrays):
-                out[f"worst_{name}"] = np.stack(arrays)
-    if result.bad_bins is not None:
-        out["bad_bins"] = result.bad_bins
-    if result.examples is not None:
-        for name in ("run", "lumi", *_PER_EXAMPLE):
-            array = getattr(result.examples, name)
-            if array is not None:
-                out[f"examples_{name}"] = array
-    return out
-
-
-def _from_arrays(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-    """Return the fields that `_to_arrays` wrote."""
-    fields: dict[str, Any] = {
-        name: dict(zip(arrays[f"{name}_run"].tolist(), arrays[name], strict=True)) for name in _BY_RUN if name in arrays
-    }
-    if "bad_bins" in arrays:
-        fields["bad_bins"] = arrays["bad_bins"]
-    if "worst_run" in arrays:
-        n = len(arrays["worst_run"])
-        pictures = [arrays.get(f"worst_{name}", [None] * n) for name in _PER_EXAMPLE]
-        rows = zip(arrays["worst_lumi"].tolist(), arrays["worst_score"].tolist(), *pictures, strict=True)
-        fields["worst"] = dict(zip(arrays["worst_run"].tolist(), (WorstLS(*row) for row in rows), strict=True))
-    if "examples_run" in arrays:
-        fields["examples"] = Examples(*(arrays.get(f"examples_{name}") for name in ("run", "lumi", *_PER_EXAMPLE)))  # type: ignore[arg-type]
-    return fields
-
-
 def load_certification(path: str | Path) -> Certification:
     """Read what `Certification.save` wrote.
 
@@ -295,13 +231,14 @@ def load_certification(path: str | Path) -> Certification:
         if data["schema_version"] > SCHEMA_VERSION:
             raise InputError(file, f"format {data['schema_version']} of a later dqmroot; known is {SCHEMA_VERSION}")
         lumisections = data["lumisections"]
-        pictures = _read_pictures(file.with_name(_PICTURES), len(data["mes"]))
+        mes = [_me_from_dict(one) for one in data["mes"]]
+        pictures = read_pictures(file.with_name(_PICTURES), mes)
         return Certification(
             run=np.array([row["run"] for row in lumisections], np.uint32),
             lumi=np.array([row["lumi"] for row in lumisections], np.uint32),
             verdict=np.array([_VERDICTS[row["verdict"]] for row in lumisections], np.int8),
             reasons=tuple(tuple(map(str, row["reasons"])) for row in lumisections),
-            mes=tuple(_me_from_dict(one, fields) for one, fields in zip(data["mes"], pictures, strict=True)),
+            mes=tuple(replace(result, **fields) for result, fields in zip(mes, pictures, strict=True)),
             rule=str(data["rule"]),
             models=data["models"],
             inputs=tuple(data["inputs"]),
@@ -312,21 +249,7 @@ def load_certification(path: str | Path) -> Certification:
         raise InputError(file, f"does not hold a certification: {type(error).__name__} {error}") from error
 
 
-def _read_pictures(path: Path, n: int) -> list[dict[str, Any]]:
-    by_me: list[dict[str, NDArray[Any]]] = [{} for _ in range(n)]
-    if path.is_file():
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                for key in arrays.files:
-                    at, _, name = key.partition("/")
-                    by_me[int(at)][name] = arrays[key]
-            return [_from_arrays(one) for one in by_me]
-        except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, IndexError, TypeError) as error:
-            raise InputError(path, f"does not hold the pictures of a certification: {error}") from error
-    return [{} for _ in range(n)]
-
-
-def _me_from_dict(data: Mapping[str, Any], fields: Mapping[str, Any]) -> MEResult:
+def _me_from_dict(data: Mapping[str, Any]) -> MEResult:
     return MEResult(
         me=str(data["me"]),
         storage=str(data["storage"]),
@@ -338,7 +261,6 @@ def _me_from_dict(data: Mapping[str, Any], fields: Mapping[str, Any]) -> MEResul
         threshold=_or_nan(data["threshold"]),
         note=str(data["note"]),
         expected_false_rate=_or_nan(data["expected_false_rate"]),
-        **fields,
     )
 
 

@@ -1,21 +1,55 @@
-"""Lumisections kept with their pictures, so that a report can show why they were flagged."""
+"""Lumisections kept with their pictures, so that a report can show why they were flagged, and the file they are kept in."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dqmroot.errors import InputError
+from dqmroot.files import whole_file
 from dqmroot.model import Model
 from dqmroot.series import MonitorElement
 
-__all__ = ["Examples", "choose_examples", "collect_examples", "reference_by_run"]
+__all__ = [
+    "Examples",
+    "WorstLS",
+    "choose_examples",
+    "collect_examples",
+    "read_pictures",
+    "reference_by_run",
+    "write_pictures",
+]
 
 MOST_BINS, MOST_LS = 60_000, 300
 """What is kept per monitoring element: about 10 maps of 72 x 84 bins, or 300 spectra."""
+
+
+@dataclass(frozen=True, eq=False)
+class WorstLS:
+    """The lumisection of a run that scored worst, in the ME's own bins, without flow.
+
+    Args:
+        lumi: Which.
+        score: Its score.
+        original: ``(…, y, x)`` contents.
+        reconstruction: What the detector expected, in the counts of the original where that can be, or ``None``.
+        loss: Badness per bin, or ``None``.
+    """
+
+    lumi: int
+    score: float
+    original: NDArray[Any]
+    reconstruction: NDArray[Any] | None
+    loss: NDArray[Any] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,3 +147,118 @@ def reference_by_run(me: MonitorElement, flag: NDArray[np.int8]) -> Mapping[int,
     everywhere = (total / n_total).astype(np.float32) if n_total else None
     filled = {run: everywhere if mean is None else mean for run, mean in means.items()}
     return {run: mean for run, mean in filled.items() if mean is not None}
+
+
+class Pictured(Protocol):
+    """A result of a certification, as far as its pictures go; see `dqmroot.certification.MEResult`."""
+
+    @property
+    def me(self) -> str: ...
+    @property
+    def run(self) -> NDArray[np.uint32]: ...
+    @property
+    def lumi(self) -> NDArray[np.uint32]: ...
+    @property
+    def flag(self) -> NDArray[np.int8]: ...
+    @property
+    def worst(self) -> Mapping[int, WorstLS]: ...
+    @property
+    def examples(self) -> Examples | None: ...
+    @property
+    def bad_bins(self) -> ``(n,)`` int32, number of bins above the bin cut; -1 where the LS or its bins were not judged.
+NDArray[np.int32] | None: ...
+
+
+def write_pictures(path: str | os.PathLike[str], results: Sequence[Pictured]) -> None:
+    """Write the pictures of the results of a certification as one ``.npz`` of plain arrays, whole or not at all.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    arrays = {f"{i}/{key}": array for i, one in enumerate(results) for key, array in _to_arrays(one).items()}
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, identity=_identity(results), **arrays)
+
+
+def read_pictures(path: str | os.PathLike[str], results: Sequence[Pictured]) -> list[dict[str, Any]]:
+    """Read what `write_pictures` wrote for the same results.
+
+    Returns:
+        For each result the fields that its pictures fill; nothing where there is no file.
+
+    Raises:
+        InputError: Damaged, or of another certification.
+    """
+    where = Path(path)
+    by_me: list[dict[str, NDArray[Any]]] = [{} for _ in results]
+    if not where.is_file():
+        return [{} for _ in results]
+    try:
+        with where.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            if not np.array_equal(arrays["identity"], _identity(results)):
+                raise InputError(path, "holds the pictures of another certification; remove it to do without")
+            for key in arrays.files:
+                at, slash, name = key.partition("/")
+                if slash:
+                    by_me[int(at)][name] = arrays[key]
+        return [_from_arrays(one) for one in by_me]
+    except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, IndexError, TypeError, EOFError) as error:
+        raise InputError(path, f"does not hold the pictures of a certification: {error}") from error
+
+
+def _identity(results: Sequence[Pictured]) -> NDArray[np.uint8]:
+    """Return a digest of what was judged and how, so that pictures never stand beside another verdict."""
+    digest = hashlib.sha256()
+    for one in results:
+        digest.update(one.me.encode("utf-8", "surrogatepass") + b"\0")
+        for array, kind in ((one.run, "<u4"), (one.lumi, "<u4"), (one.flag, "i1")):
+            digest.update(np.ascontiguousarray(array, kind).tobytes())
+    return np.frombuffer(digest.digest(), np.uint8)
+
+
+_BY_RUN = ("mean_loss", "bad_fraction", "reference")
+_PER_EXAMPLE = ("original", "reconstruction", "loss")
+
+
+def _to_arrays(result: Pictured) -> dict[str, NDArray[Any]]:
+    """Return the pictures of a result by name."""
+    out: dict[str, NDArray[Any]] = {}
+    for name in _BY_RUN:
+        maps: Mapping[int, NDArray[Any]] = getattr(result, name)
+        if maps:
+            out[f"{name}_run"] = np.array(list(maps), np.uint32)
+            out[name] = np.stack(list(maps.values()))
+    worst = list(result.worst.values())
+    if worst:
+        out["worst_run"] = np.array(list(result.worst), np.uint32)
+        out["worst_lumi"] = np.array([one.lumi for one in worst], np.uint32)
+        out["worst_score"] = np.array([one.score for one in worst], np.float64)
+        for name in _PER_EXAMPLE:
+            arrays = [getattr(one, name) for one in worst]
+            if all(array is not None for array in arrays):
+                out[f"worst_{name}"] = np.stack(arrays)
+    if result.bad_bins is not None:
+        out["bad_bins"] = result.bad_bins
+    if result.examples is not None:
+        for name in ("run", "lumi", *_PER_EXAMPLE):
+            array = getattr(result.examples, name)
+            if array is not None:
+                out[f"examples_{name}"] = array
+    return out
+
+
+def _from_arrays(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """Return the fields that `_to_arrays` wrote."""
+    fields: dict[str, Any] = {
+        name: dict(zip(arrays[f"{name}_run"].tolist(), arrays[name], strict=True)) for name in _BY_RUN if name in arrays
+    }
+    if "bad_bins" in arrays:
+        fields["bad_bins"] = arrays["bad_bins"]
+    if "worst_run" in arrays:
+        n = len(arrays["worst_run"])
+        pictures = [arrays.get(f"worst_{name}", [None] * n) for name in _PER_EXAMPLE]
+        rows = zip(arrays["worst_lumi"].tolist(), arrays["worst_score"].tolist(), *pictures, strict=True)
+        fields["worst"] = dict(zip(arrays["worst_run"].tolist(), (WorstLS(*row) for row in rows), strict=True))
+    if "examples_run" in arrays:
+        fields["examples"] = Examples(*(arrays.get(f"examples_{name}") for name in ("run", "lumi", *_PER_EXAMPLE)))  # type: ignore[arg-type]
+    return fields

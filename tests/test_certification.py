@@ -126,7 +126,7 @@ def test_what_is_no_certification_is_told(text: str | None, told: str, tmp_path:
         load_certification(path)
 
 
-@pytest.mark.parametrize("damage", ["cut", "pickle", "foreign"])
+@pytest.mark.parametrize("damage", ["cut", "pickle", "foreign", "empty"])
 def test_damaged_pictures_are_told(damage: str, tmp_path: Path) -> None:
     certify(spectrum({7: 5}, mean=14), trained()).save(tmp_path)
     pictures = tmp_path / "pictures.npz"
@@ -134,6 +134,8 @@ def test_damaged_pictures_are_told(damage: str, tmp_path: Path) -> None:
         pictures.write_bytes(pictures.read_bytes()[:-100])
     elif damage == "pickle":
         np.savez(pictures, **{"0/reference": np.array([{}], object)})
+    elif damage == "empty":
+        pictures.write_bytes(b"")
     else:
         np.savez(pictures, **{"9/reference": np.zeros(3)})
     with pytest.raises(InputError, match=r"pictures\.npz: does not hold the pictures"):
@@ -150,3 +152,11 @@ def test_dials_gets_its_own_shape(tmp_path: Path) -> None:
     assert told["7"]["3"][0] == {
         "model_id": 0, "me_id": 0, "filename": "", "me": "Muon/Size", "mse": cert.mes[0].score[2],
     }  # fmt: skip
+
+
+def test_pictures_of_another_certification_are_refused(tmp_path: Path) -> None:
+    certify(spectrum({7: 5}, mean=14), trained()).save(tmp_path / "one")
+    certify(spectrum({7: 6}, mean=14), trained()).save(tmp_path / "two")
+    (tmp_path / "two" / "pictures.npz").replace(tmp_path / "one" / "pictures.npz")
+    with pytest.raises(InputError, match="of another certification"):
+        load_certification(tmp_path / "one")
