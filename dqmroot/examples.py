@@ -165,8 +165,7 @@ class Pictured(Protocol):
     @property
     def examples(self) -> Examples | None: ...
     @property
-    def bad_bins(self) -> ``(n,)`` int32, number of bins above the bin cut; -1 where the LS or its bins were not judged.
-NDArray[np.int32] | None: ...
+    def bad_bins(self) -> NDArray[np.int32] | None: ...
 
 
 def write_pictures(path: str | os.PathLike[str], results: Sequence[Pictured]) -> None:
