@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dqmroot.deployment.graph import Graph
-from dqmroot.detectors.occupancy import CLIP, Occupancy
+from dqmroot.detectors.occupancy import CLIP, SLACKS, Occupancy
 
 __all__ = ["add_pulls", "add_rate", "add_variance"]
 
@@ -14,10 +14,12 @@ def add_rate(graph: Graph, occupancy: Occupancy, counts: str) -> str:
     """Return what each LS would count in all cells were none faulty, ``(n, 1)``; ``counts`` is ``(n, cells)``."""
     weight = 1 / np.maximum(1 - occupancy.saturation * occupancy.shape, 0.01)
     rate = graph.sum(counts, [1])
-    for _ in range(3):
+    for slack in SLACKS:
         expected = graph.add("Mul", rate, occupancy.shape)
         off = graph.add("Sub", counts, expected)
         room = graph.add("Mul", graph.add("Add", add_variance(graph, occupancy, expected, rate), 1.0), CLIP**2)
+        may = graph.add("Mul", expected, slack)
+        room = graph.add("Add", room, graph.add("Mul", may, may))
         kept = graph.cast(graph.add("LessOrEqual", graph.add("Mul", off, off), room), np.float64)
         trusted = graph.add("Greater", graph.sum(graph.add("Mul", kept, occupancy.shape), [1]), 0.2)
         kept = graph.add("Mul", kept, weight)

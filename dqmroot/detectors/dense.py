@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from dqmroot.detectors.backend import load_keras
 from dqmroot.detectors.base import Detector, Progress, Sample, Sees
-from dqmroot.detectors.training import Schedule, mean_of_largest_loss, train
+from dqmroot.detectors.training import Schedule, held_rows, mean_of_largest_loss, train
 from dqmroot.distance import mean_of_largest
 from dqmroot.errors import UnknownNameError, UsageError
 
@@ -49,7 +50,7 @@ class DenseAutoencoder(Detector):
         epochs: At most so many passes over the sample; 0 for as many as make 1,700 steps. Longer training does not help: the
             network then learns to copy faults too (on the pixel charge of 2017 the AUC falls from 0.98 to 0.90).
         batch_size: Lumisections a step.
-        validation: Share of the sample, its last LS, watched for early stopping.
+        validation: Share of the sample watched for early stopping: whole runs where there are three or more, else the last LS.
         patience: Passes without improvement before training ends; the best weights are kept in any case.
         seed: Of the first weights and of the order of the LS.
     """
@@ -127,12 +128,17 @@ class DenseAutoencoder(Detector):
         network.compile(optimizer=optimizer, loss=loss)
         return network
 
+    def schedule(self, n_ls: int) -> Schedule:
+        """Return how a sample of ``n_ls`` is trained on."""
+        epochs = self.epochs or max(20, round(_STEPS / math.ceil(n_ls / self.batch_size)))
+        path = None if self.checkpoint is None else Path(self.checkpoint)
+        return Schedule(epochs, self.batch_size, self.validation, self.patience, self.seed, path)
+
     def _learn(self, x: NDArray[np.float32], sample: Sample, progress: Progress | None) -> None:
         flat = x.reshape(len(x), -1)
         network = self.build(flat.shape[1])
-        epochs = self.epochs or max(20, round(_STEPS / math.ceil(len(flat) / self.batch_size)))
-        schedule = Schedule(epochs, self.batch_size, self.validation, self.patience, self.seed)
-        self.history_ = train(network, flat, flat, schedule, progress)
+        held = held_rows(sample, self.validation)
+        self.history_ = train(network, flat, flat, self.schedule(len(flat)), progress, held)
         self.weights_ = [np.asarray(weight, np.float32) for weight in network.get_weights()]
 
     def _reconstruct(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:

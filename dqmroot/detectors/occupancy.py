@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from dqmroot.detectors.shapes import check_length, flat, mean_shape
 
-__all__ = ["CLIP", "Occupancy"]
+__all__ = ["CLIP", "SLACKS", "Occupancy"]
 
 Rows = NDArray[np.float64]
 
 CLIP = 4.0  # cells further off than this many σ do not enter the rate of an LS
+# What a cell may be off by, of its expectation, in each round of finding the rate: at first so much that a large dead region, which
+# lowers the first guess for all, does not make the good cells outliers.
+SLACKS = (0.5, 0.25, 0.1, 0.0)
 _FEWEST = 5.0  # mean counts below which a cell says nothing about the scatter
 _SATURATED = 0.02  # variance over mean below which cells fire in every event,
 _SEVERAL = 5  # where so many of the fullest ones do
@@ -76,9 +79,10 @@ class Occupancy:
         """
         rate = counts.sum(axis=1, keepdims=True)
         weight = 1 / np.maximum(1 - self.saturation * self.shape, 0.01)
-        for _ in range(3):
+        for slack in SLACKS:
             expected = rate * self.shape
-            kept = np.square(counts - expected) <= CLIP**2 * (self.variance(expected, rate) + 1)
+            room = CLIP**2 * (self.variance(expected, rate) + 1) + np.square(slack * expected)
+            kept = np.square(counts - expected) <= room
             trusted = (kept * self.shape).sum(axis=1, keepdims=True) > 0.2
             kept = kept * weight
             share = np.maximum((kept * self.shape).sum(axis=1, keepdims=True), 1e-12)
