@@ -18,7 +18,7 @@ demo: $(STAMP)
 	$(BIN)/dqmroot demo -o demo-output
 
 test: $(STAMP) lint
-	$(BIN)/pytest -m 'not slow'
+	$(BIN)/pytest -m 'not slow' -n 2 --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -27,7 +27,7 @@ lint: $(STAMP)
 
 # What takes longer than a person waits: slow tests, 20,000 damaged files, the oldest dependencies.
 check: $(STAMP) lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 	$(BIN)/python benchmarks/fuzz_nanodqmio.py --files 20000
 	$(MAKE) oldest
 
@@ -36,7 +36,7 @@ oldest: $(STAMP)
 	$(BIN)/python -m pip install --quiet uv
 	rm -rf .venv-oldest && $(BIN)/uv venv --quiet --python $(BIN)/python .venv-oldest
 	$(BIN)/uv pip install --quiet --python .venv-oldest/bin/python --resolution lowest-direct --editable '.[test]'
-	.venv-oldest/bin/pytest -m 'not slow'
+	.venv-oldest/bin/pytest -m 'not slow' -n 2 --dist loadfile
 
 clean:
 	rm -rf $(VENV) .venv-oldest build dist demo-output .mypy_cache .pytest_cache .ruff_cache
