@@ -19,7 +19,7 @@ from dqmroot.detectors import detector
 from dqmroot.detectors.backend import load_keras
 from dqmroot.detectors.batched import fit_many
 from dqmroot.detectors.convolutional import ConvAutoencoder
-from dqmroot.detectors.training import require_gpu
+from dqmroot.detectors.training import gpus, require_gpu
 
 
 def timed(call: Callable[[], object]) -> float:
@@ -65,11 +65,11 @@ def main() -> None:
     options.add_argument("--quick", action="store_true")
     args = options.parse_args()
     keras = load_keras()
-    gpus = [require_gpu()] if args.require_gpu else keras.distribution.list_devices("gpu")
-    print(f"backend {keras.backend.backend()}, Keras {keras.__version__}, device {gpus[0] if gpus else 'CPU'}\n")
+    devices = [require_gpu()] if args.require_gpu else gpus()
+    print(f"backend {keras.backend.backend()}, Keras {keras.__version__}, device {devices[0] if devices else 'CPU'}\n")
     print("| what | value |\n|---|---|")
     settings = (
-        [(4096, 50, "float32"), (4096, 50, "mixed_bfloat16")] if gpus else [(64, 3 if args.quick else 10, "float32")]
+        [(4096, 50, "float32"), (4096, 50, "mixed_bfloat16")] if devices else [(64, 3 if args.quick else 10, "float32")]
     )
     for batch, steps, precision in settings:
         rate = conv_training(batch, steps, precision)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dqmroot.detectors.backend import load_keras
 from dqmroot.detectors.base import Detector
-from dqmroot.detectors.training import Schedule
+from dqmroot.detectors.training import Schedule, gpus
 from dqmroot.errors import UnknownNameError, UsageError
 
 __all__ = ["Network", "fitting_size"]
@@ -77,7 +77,7 @@ class Network(Detector):
         except ValueError as error:
             raise UsageError(f"detector {self.name}: unknown optimiser {self.opt!r}") from error
         optimizer.learning_rate = self.learning_rate
-        network.compile(optimizer=optimizer, loss=loss, jit_compile=bool(keras.distribution.list_devices("gpu")))
+        network.compile(optimizer=optimizer, loss=loss, jit_compile="auto" if gpus() else False)
         return network
 
     def seeds(self) -> Callable[[], int]:

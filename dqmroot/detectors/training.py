@@ -18,7 +18,7 @@ from dqmroot.errors import UsageError
 
 _WATCHED_AT_ONCE = 4096
 
-__all__ = ["Schedule", "held_rows", "mean_of_largest_loss", "require_gpu", "train", "train_passes"]
+__all__ = ["Schedule", "gpus", "held_rows", "mean_of_largest_loss", "require_gpu", "train", "train_passes"]
 
 Arrays = NDArray[Any] | tuple[NDArray[Any], ...]
 Pair = tuple[Arrays, Arrays]
@@ -45,18 +45,25 @@ class Schedule:
     checkpoint: Path | None = None
 
 
+def gpus() -> list[str]:
+    """Return the names of the GPUs that the backend of Keras sees."""
+    try:
+        return [str(device) for device in load_keras().distribution.list_devices("gpu")]
+    except RuntimeError:  # JAX, where TensorFlow gives an empty list
+        return []
+
+
 def require_gpu() -> str:
     """Return the name of the first GPU that the backend of Keras sees.
 
     Raises:
         UsageError: It sees none.
     """
-    keras = load_keras()
-
-    found = keras.distribution.list_devices("gpu")
+    found = gpus()
     if not found:
-        raise UsageError(f"no GPU: {keras.backend.backend()} sees none; install one with pip install 'dqmroot[gpu]'")
-    return str(found[0])
+        backend = load_keras().backend.backend()
+        raise UsageError(f"no GPU: {backend} sees none; pip install 'dqmroot[gpu]' brings the libraries for one")
+    return found[0]
 
 
 def held_rows(sample: Sample, share: float) -> NDArray[np.bool_]:
