@@ -31,7 +31,9 @@ def make(files: list[Path], models: Path, out: Path, scheduler: str | None, **re
 def everything(out: Path) -> dict[str, Any]:
     """All that a campaign wrote, by file: JSON as bytes, arrays and histograms as numbers; time stamps left out."""
     found: dict[str, Any] = {}
-    for path in sorted(path for path in [*out.glob("*.json"), *out.glob("runs/*/*")] if path.is_file()):
+    for path in sorted(
+        path for path in [*out.glob("*.json"), *out.glob("runs/*/*")] if path.is_file() and ".part" not in str(path)
+    ):
         name = str(path.relative_to(out))
         if path.suffix == ".json":
             found[name] = path.read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -155,10 +156,19 @@ def run_campaign(
             log("cluster", scheduler=address, dashboard=dashboard(client))
             say(f"scheduler {address}" + (f", dashboard {dashboard(client)}" if dashboard(client) else ""))
             told = _Running(campaign, client, log, report, say).run(paths, retrain)
+        sweep(Path(campaign.output.folder))
         log("finished", status=told.status, **told.summary)
     finally:
         log.close()
     return told
+
+
+def sweep(folder: Path) -> None:
+    """Remove what an earlier run of the campaign had begun to write when it was killed."""
+    for pattern in ("runs/.*", "pieces/*/.*", "index/.*", "training/*/.*", ".*"):
+        for path in folder.glob(pattern):
+            if path.suffix in {".part", ".old"}:
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def check(campaign: Campaign) -> None:

@@ -18,9 +18,12 @@ __all__ = ["files", "models"]
 @pytest.fixture(scope="session")
 def scheduler() -> Iterator[str]:
     """Address of a running Dask scheduler with two workers."""
+    import dask
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster:
+    # A task that kills its worker is given up after the second.
+    few = dask.config.set({"distributed.scheduler.allowed-failures": 1})
+    with few, LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster:
         yield cluster.scheduler_address
 
 
