@@ -174,7 +174,7 @@
     const theme = dqmroot.theme();
     const bits = run.lanes.filter((lane) => lane.bits);
     const numbers = run.lanes.filter((lane) => lane.numbers);
-    const height = LANE.count + LANE.gap + LANE.verdict + LANE.gap + bits.length * (LANE.bit + 3) + numbers.length * (LANE.number + 5) + LANE.axis;
+    const height = LANE.count + LANE.gap + LANE.verdict + LANE.gap + bits.length * (LANE.bit + 5) + numbers.length * (LANE.number + 5) + LANE.axis;
     const context = dqmroot.canvas(lanes, width, height);
     context.fillStyle = theme.paper;
     context.fillRect(0, 0, width, height);
@@ -223,7 +223,7 @@
         // Off is low, on is high: told by height as well as by colour.
         context.fillRect(px, off ? y + LANE.bit - 3 : y, 1, off ? 3 : LANE.bit);
       });
-      y += LANE.bit + 3;
+      y += LANE.bit + 5;
     }
     for (const lane of numbers) {
       label(`${lane.name} (${dqmroot.show(lane.low, 3)} to ${dqmroot.show(lane.high, 3)})`, y + LANE.number / 2);
