@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check oldest lint clean install
+.PHONY: docs demo test check oldest lint clean install
 
 install: $(STAMP)
 
@@ -20,9 +20,14 @@ demo: $(STAMP)
 test: $(STAMP) lint
 	$(BIN)/pytest -m 'not slow' -n 2 --dist loadfile
 
+# The documentation, warnings as errors and tutorials run, into site/.
+docs: $(STAMP)
+	$(BIN)/mkdocs build --strict
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 
 # What takes longer than a person waits: slow tests, 20,000 damaged files, the oldest dependencies.
