@@ -148,8 +148,10 @@ def _watch_workers(stop: threading.Event, samples: list[tuple[float, dict[int, t
         samples.append((time.time(), now))
 
 
-def speed(files: list[Path], models: Path, out: Path) -> None:
+def speed(files: list[Path], models: Path, out: Path, rounds: int = 3) -> None:
     """Bare reading and scoring in one process against campaigns of one and two workers."""
+    from threadpoolctl import threadpool_limits
+
     from dqmroot.certification import judge
     from dqmroot.io.read import arrays
     from dqmroot.model import load_models
@@ -157,7 +159,14 @@ def speed(files: list[Path], models: Path, out: Path) -> None:
     made = load_models(models)
     names = [model.me for model in made]
 
-    def bare(full: bool) -> tuple[int, float]:
+    def bare(full: bool) -> tuple[int, float, float]:
+        # One thread, as in a worker.
+        with threadpool_limits(1):
+            begin = time.process_time()
+            n, seconds = bare_inside(full)
+            return n, seconds, time.process_time() - begin
+
+    def bare_inside(full: bool) -> tuple[int, float]:
         begin, n = time.perf_counter(), 0
         for start in range(0, len(files), 5):
             found = arrays(list(map(str, files[start : start + 5])), names, threads=1)
@@ -171,17 +180,17 @@ def speed(files: list[Path], models: Path, out: Path) -> None:
         return n, time.perf_counter() - begin
 
     bare(False)
-    # In turns, and the best of three each: other work on the machine comes and goes.
+    # In turns, and the best of each: other work on the machine comes and goes.
     bares, pictures, ones, twos = [], [], [], []
-    for _ in range(3):
-        n, seconds = bare(False)
-        bares.append(seconds)
-        pictures.append(bare(True)[1])
+    for _ in range(rounds):
+        bares.append(bare(False))
+        pictures.append(bare(True))
         ones.append(campaign(files, models, out, 1))
         twos.append(campaign(files, models, out, 2))
-    read_score, read_judge = min(bares), min(pictures)
+    n = bares[0][0]
+    read_score, read_judge = (min(run[1] for run in runs) for runs in (bares, pictures))
     one, two = (min(runs, key=lambda run: run["score"]) for runs in (ones, twos))
-    print(f"\nSpeed: {n} LS × {len(names)} MEs in {len(files)} files, best of three")
+    print(f"\nSpeed: {n} LS × {len(names)} MEs in {len(files)} files, best of {rounds}")
     rows = {
         "bare: read + score": read_score,
         "bare: read + score + pictures": read_judge,
@@ -199,7 +208,9 @@ def speed(files: list[Path], models: Path, out: Path) -> None:
     print(f"  scoring step of 1 worker over the same work bare:    {one['score'] / read_judge - 1:+.1%}")
     print(f"  scoring step, 2 workers over 1:                      {one['score'] / two['score']:.2f} ×")
     cpu = [min(run["cpu"] for run in runs) for runs in (ones, twos)]
-    print(f"  processor seconds of the scoring step, 1 and 2 workers: {cpu[0]:.2f}, {cpu[1]:.2f}")
+    bare_cpu = [min(run[2] for run in runs) for runs in (bares, pictures)]
+    print(f"  processor seconds: bare {bare_cpu[0]:.2f}, bare with pictures {bare_cpu[1]:.2f}", end="")
+    print(f", scoring step of 1 worker {cpu[0]:.2f}, of 2 workers {cpu[1]:.2f}")
 
 
 def memory(files: list[Path], models: Path, out: Path) -> None:
