@@ -40,6 +40,8 @@ def main() -> None:
         quick = {key: value for key, value in made.quick.items() if key != "filters"}
         if "filters" in made.quick:
             quick["filters"] = (2, 2)
+        if name == "isolation_forest":
+            quick["trees"] = 10
         if "epochs" in quick:
             quick["epochs"] = 2
         me = sample(made.ndims[0]).replace(name=f"Old/{name}")
