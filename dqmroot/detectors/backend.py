@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["load_keras"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["load_keras", "values_of", "weights_of"]
 
 
 def load_keras() -> Any:
@@ -36,3 +40,14 @@ def load_keras() -> Any:
             os.dup2(kept, 2)
             os.close(kept)
     return keras
+
+
+def values_of(variables: Iterable[Any]) -> list[NDArray[Any]]:
+    """Return copies of Keras variables; Keras' own way warns on one backend or the other with NumPy 2."""
+    found = [variable.value for variable in variables]
+    return [np.array(value.numpy() if hasattr(value, "numpy") else value) for value in found]
+
+
+def weights_of(network: Any) -> list[NDArray[Any]]:
+    """Return copies of all weights of a network, in the order that ``set_weights`` takes."""
+    return values_of(network.weights)

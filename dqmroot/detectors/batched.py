@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dqmroot.detectors.backend import load_keras
+from dqmroot.detectors.backend import load_keras, weights_of
 from dqmroot.detectors.base import Detector, Progress, Sample
 from dqmroot.detectors.dense import DenseAutoencoder
 from dqmroot.detectors.training import held_rows, mean_of_largest_loss
@@ -65,7 +65,7 @@ def _fit_together(
     network = _network(detectors, n_bins)
     batch = min(schedule.batch_size, max(map(len, learnt)))
     steps = -(-max(map(len, learnt)) // batch)
-    best = network.get_weights()
+    best = weights_of(network)
     histories: list[dict[str, list[float]]] = [{"loss": [], "val_loss": []} for _ in detectors]
     running = np.ones(len(detectors), np.bool_)
     for epoch in range(schedule.epochs):
@@ -82,7 +82,7 @@ def _fit_together(
                 raise UsageError(
                     f"the loss became {loss} in pass {epoch + 1}: lower the learning rate or normalise the input"
                 )
-        weights = network.get_weights()
+        weights = weights_of(network)
         for i, made in enumerate(detectors):
             if not running[i]:
                 continue
@@ -137,7 +137,7 @@ def _network(detectors: Sequence[DenseAutoencoder], n_bins: int) -> Any:
 
         def call(self, x: Any) -> Any:
             # A product of stacks of matrices is what every backend does best.
-            return self.activation(ops.matmul(x, self.kernel) + self.bias)
+            return self.activation(ops.add(ops.matmul(x, self.kernel), self.bias))
 
     widths, _ = detectors[0].layers(n_bins)
     given = keras.Input((n, n_bins))
@@ -145,7 +145,7 @@ def _network(detectors: Sequence[DenseAutoencoder], n_bins: int) -> Any:
     for width, activation in zip(widths, activations, strict=True):
         x = Dense(width, activation)(x)
     network = keras.Model(given, ops.transpose(x, (1, 0, 2)))
-    stacked = [np.stack(weights) for weights in zip(*(single.get_weights() for single in singles), strict=True)]
+    stacked = [np.stack(weights) for weights in zip(*(weights_of(single) for single in singles), strict=True)]
     network.set_weights([weight[:, None] if weight.ndim == 2 else weight for weight in stacked])
     each = mean_of_largest_loss(detectors[0].k)
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dqmroot.detectors.backend import load_keras
+from dqmroot.detectors.backend import load_keras, weights_of
 from dqmroot.detectors.base import Detector, Progress, Sample, Sees
 from dqmroot.detectors.training import Schedule, held_rows, mean_of_largest_loss, train
 from dqmroot.distance import mean_of_largest
@@ -139,7 +139,7 @@ class DenseAutoencoder(Detector):
         network = self.build(flat.shape[1])
         held = held_rows(sample, self.validation)
         self.history_ = train(network, flat, flat, self.schedule(len(flat)), progress, held)
-        self.weights_ = [np.asarray(weight, np.float32) for weight in network.get_weights()]
+        self.weights_ = [np.asarray(weight, np.float32) for weight in weights_of(network)]
 
     def _reconstruct(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:
         out = x.reshape(len(x), -1)

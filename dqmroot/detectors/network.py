@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dqmroot.detectors.backend import load_keras
+from dqmroot.detectors.backend import load_keras, weights_of
 from dqmroot.detectors.base import Detector
 from dqmroot.detectors.training import Schedule, gpus
 from dqmroot.errors import UnknownNameError, UsageError
@@ -88,7 +88,7 @@ class Network(Detector):
     def keep(self, network: Any) -> None:
         """Take the network that has learnt."""
         self._network = network
-        self.weights_ = [np.asarray(weight) for weight in network.get_weights()]
+        self.weights_ = [np.asarray(weight) for weight in weights_of(network)]
 
     def network(self, bins: tuple[int, ...] | None = None) -> Any:
         """Return the network that has learnt, a `keras.Model`; one that was loaded is built now.

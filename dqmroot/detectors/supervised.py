@@ -360,6 +360,6 @@ def _Offset(n: int, name: str) -> Any:  # noqa: N802
             self.offset = self.add_weight(shape=(n,), initializer=keras.initializers.Constant(-8.0), name="offset")
 
         def call(self, x: Any) -> Any:
-            return x + self.offset
+            return keras.ops.add(x, self.offset)
 
     return Offset(dtype="float32", name=name)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dqmroot.detectors.backend import load_keras
+from dqmroot.detectors.backend import load_keras, values_of, weights_of
 from dqmroot.detectors.base import Progress, Sample
 from dqmroot.detectors.shapes import runs_of
 from dqmroot.errors import UsageError
@@ -151,7 +151,7 @@ def train_passes(
         UsageError: The loss becomes NaN, or the memory of the device does not suffice.
     """
     history: dict[str, list[float]] = {"loss": [], "val_loss": []}
-    best = network.get_weights()
+    best = weights_of(network)
     if schedule.checkpoint is not None and schedule.checkpoint.is_file():
         best = _resume(network, schedule.checkpoint, history)
     with _told(schedule.batch_size):
@@ -175,7 +175,7 @@ def train_passes(
             history["loss"].append(loss)
             history["val_loss"].append(loss if watched is None else _loss_of(network, *watched))
             if _waited(history) == 0:
-                best = network.get_weights()
+                best = weights_of(network)
             if schedule.checkpoint is not None:
                 _keep(network, schedule.checkpoint, history, best)
             if progress:
@@ -213,8 +213,8 @@ def _keep(network: Any, path: Path, history: dict[str, list[float]], best: list[
     from dqmroot.files import whole_file
 
     arrays: dict[str, Any] = {f"best_{i}": weight for i, weight in enumerate(best)}
-    arrays |= {f"weight_{i}": weight for i, weight in enumerate(network.get_weights())}
-    arrays |= {f"optimizer_{i}": np.asarray(v) for i, v in enumerate(network.optimizer.variables)}
+    arrays |= {f"weight_{i}": weight for i, weight in enumerate(weights_of(network))}
+    arrays |= {f"optimizer_{i}": value for i, value in enumerate(values_of(network.optimizer.variables))}
     arrays |= {key: np.array(values) for key, values in history.items()}
     with whole_file(path) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
@@ -224,7 +224,7 @@ def _resume(network: Any, path: Path, history: dict[str, list[float]]) -> list[N
     """Take up a training where it was; return the best weights so far."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            n = len(network.get_weights())
+            n = len(weights_of(network))
             network.set_weights([stored[f"weight_{i}"] for i in range(n)])
             best = [stored[f"best_{i}"] for i in range(n)]
             network.optimizer.build(network.trainable_variables)
