@@ -393,26 +393,27 @@ def _loss_summary(
     total = np.zeros(me.bins)
     above = np.zeros(me.bins)
     counts = np.zeros(len(rows), np.int32)
-    for start in range(0, len(rows), _BLOCK):
-        loss = model.score_bins(me[rows[start : start + _BLOCK]])
+    block = len(rows) if model.spans_lumis else _BLOCK
+    for start in range(0, len(rows), block):
+        loss = model.score_bins_at(me, rows[start : start + block])
         total += loss.sum(axis=0)
         if model.bin_cut is not None:
             bad = loss > model.bin_cut
             above += bad.sum(axis=0)
-            counts[start : start + _BLOCK] = bad.reshape(len(bad), -1).sum(axis=1)
+            counts[start : start + block] = bad.reshape(len(bad), -1).sum(axis=1)
     if model.bin_cut is None:
         return total / len(rows), None, None
     return total / len(rows), above / len(rows), counts
 
 
 def _worst(me: MonitorElement, model: Model, score: NDArray[np.float64], at: int) -> WorstLS:
-    one = me[at : at + 1]
+    row = np.array([at])
     return WorstLS(
         lumi=int(me.lumi[at]),
         score=float(score[at]),
-        original=one.values()[0],
-        reconstruction=model.reconstruct(one)[0] if model.detector.reconstructs else None,
-        loss=model.score_bins(one)[0] if model.detector.localises else None,
+        original=me[row].values()[0],
+        reconstruction=model.reconstruct_at(me, row)[0] if model.detector.reconstructs else None,
+        loss=model.score_bins_at(me, row)[0] if model.detector.localises else None,
     )
 
 

@@ -129,8 +129,8 @@ def collect_examples(
         run=some.run,
         lumi=some.lumi,
         original=np.ascontiguousarray(some.values()),
-        reconstruction=model.reconstruct(some).astype(np.float32) if model.detector.reconstructs else None,
-        loss=model.score_bins(some).astype(np.float32) if model.detector.localises else None,
+        reconstruction=model.reconstruct_at(me, rows).astype(np.float32) if model.detector.reconstructs else None,
+        loss=model.score_bins_at(me, rows).astype(np.float32) if model.detector.localises else None,
     )
 
 

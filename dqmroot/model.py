@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -206,6 +206,30 @@ class Model:
         return np.asarray(
             self.preparation.restore(self.detector.reconstruct(self.preparation.apply(me)), me), np.float64
         )
+
+    @property
+    def spans_lumis(self) -> bool:
+        """Whether the score of an LS depends on other LS of its run."""
+        made = self.detector
+        inner = getattr(made, "inner_", made)
+        sequential = made.sequential or inner.sequential or made.warmup > 0
+        return sequential or any(step.name == "running" for step in self.preparation.steps)
+
+    def score_bins_at(self, me: MonitorElement, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Return `score_bins` of some rows of ``me``, which are of one run; they get the history that they need."""
+        return self._at(self.score_bins, me, rows)
+
+    def reconstruct_at(self, me: MonitorElement, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Return `reconstruct` of some rows of ``me``, which are of one run; they get the history that they need."""
+        return self._at(self.reconstruct, me, rows)
+
+    def _at(
+        self, what: Callable[[MonitorElement], NDArray[np.float64]], me: MonitorElement, rows: NDArray[np.intp]
+    ) -> NDArray[np.float64]:
+        if not self.spans_lumis:
+            return what(me[rows])
+        whole = np.flatnonzero(np.isin(me.run, np.unique(me.run[rows])))
+        return what(me[whole])[np.searchsorted(whole, rows)]
 
     def describe(self) -> dict[str, Any]:
         """Return a JSON-ready description: ME, axes, preparation, detector, sample and working point."""

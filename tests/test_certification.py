@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from samples import spectrum, trained
+from samples import PREPARE, FarFromMean, spectrum, trained
 
 from dqmroot.certification import BAD, GOOD, NOT_JUDGED, certify, load_certification
 from dqmroot.errors import InputError, UnknownNameError, UsageError
+from dqmroot.model import Model
+from dqmroot.prepare import Preparation
 from dqmroot.runs import RunMask
 from dqmroot.series import concatenate
 
@@ -160,3 +162,30 @@ def test_pictures_of_another_certification_are_refused(tmp_path: Path) -> None:
     (tmp_path / "two" / "pictures.npz").replace(tmp_path / "one" / "pictures.npz")
     with pytest.raises(InputError, match="of another certification"):
         load_certification(tmp_path / "one")
+
+
+def test_what_spans_lumisections_is_explained_with_its_history() -> None:
+    class Waits(FarFromMean):
+        """Judges an LS by itself and the one before it, which must be there."""
+
+        sequential = True
+
+        def _score_bins(self, x, sample):  # type: ignore[no-untyped-def]
+            loss = super()._score_bins(x, sample)
+            return loss + np.concatenate([np.zeros_like(loss[:1]), loss[:-1]])
+
+        def _reconstruct(self, x, sample):  # type: ignore[no-untyped-def]
+            return np.concatenate([x[:1], x[:-1]])
+
+    model = Model(prepare=Preparation.parse(PREPARE), detector=Waits()).train(spectrum({1: 40, 2: 40}))
+    me = concatenate([spectrum({6: 9}, seed=9), spectrum({7: 9}, mean=14)])
+    cert = certify(me, model)
+    result = cert.mes[0]
+    whole = model.score_bins(me[me.run == 7])
+    worst = result.worst[7]
+    np.testing.assert_allclose(worst.loss, whole[worst.lumi - 1])
+    np.testing.assert_allclose(result.mean_loss[7], whole.mean(axis=0))
+    assert result.examples is not None
+    for run, lumi, loss in zip(result.examples.run, result.examples.lumi, result.examples.loss, strict=True):  # type: ignore[arg-type]
+        if lumi > 1:  # this detector knows no borders of runs
+            np.testing.assert_allclose(loss, model.score_bins(me[me.run == run])[lumi - 1], rtol=1e-6)

@@ -20,7 +20,7 @@ from dqmroot.batch.plan import Piece, plan_pieces, plan_runs
 from dqmroot.batch.results import read_head
 from dqmroot.batch.summary import summary_page
 from dqmroot.batch.training import check_training, train_missing
-from dqmroot.batch.work import CertifyRun, IndexFile, ScorePiece, digest, spans_lumis
+from dqmroot.batch.work import CertifyRun, IndexFile, ScorePiece, digest
 from dqmroot.combine import combine_flags
 from dqmroot.config import Campaign, Inputs, Training, parse_ranges
 from dqmroot.errors import EmptySelectionError, IncompleteError, InputError
@@ -121,7 +121,7 @@ def dry_run(campaign: Campaign) -> tuple[Plan, Told]:
     folder = _model_folder(campaign)
     models = load_models(folder) if (folder / "model.json").is_file() else []
     mes = [model.me for model in models] or list(campaign.training.mes if campaign.training else ())
-    return _plan(campaign, indices, mes, [model.me for model in models if spans_lumis(model)]), told
+    return _plan(campaign, indices, mes, [model.me for model in models if model.spans_lumis]), told
 
 
 def run_campaign(
@@ -219,7 +219,7 @@ class _Running:
             # Fresh workers without what TensorFlow keeps; a scheduler that others use is left alone.
             self.client.restart()
         models = load_models(folder)
-        plan = _plan(self.campaign, indices, [model.me for model in models], [m.me for m in models if spans_lumis(m)])
+        plan = _plan(self.campaign, indices, [model.me for model in models], [m.me for m in models if m.spans_lumis])
         if not plan.n_lumis:
             raise EmptySelectionError("inputs: no lumisection left after selection")
         self.say(

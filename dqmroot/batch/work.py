@@ -25,21 +25,13 @@ from dqmroot.publication import publish
 from dqmroot.reports import report
 from dqmroot.runs import RunMask
 
-__all__ = ["CertifyRun", "IndexFile", "ScorePiece", "TrainModel", "digest", "spans_lumis"]
+__all__ = ["CertifyRun", "IndexFile", "ScorePiece", "TrainModel", "digest"]
 
 
 def digest(*parts: Any) -> str:
     """Return 32 hexadecimal digits that stand for JSON-ready data."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def spans_lumis(model: Model) -> bool:
-    """Tell whether the score of an LS depends on other LS of its run."""
-    made = model.detector
-    inner = getattr(made, "inner_", made)
-    sequential = made.sequential or inner.sequential or made.warmup > 0
-    return sequential or any(step.name == "running" for step in model.preparation.steps)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from dqmroot.batch.index import FileIndex, identity, index_file
 from dqmroot.batch.plan import plan_pieces, plan_runs
-from dqmroot.batch.work import CertifyRun, ScorePiece, spans_lumis
+from dqmroot.batch.work import CertifyRun, ScorePiece
 from dqmroot.config import Resources, Watch
 from dqmroot.errors import InputError
 from dqmroot.model import load_models
@@ -35,7 +35,7 @@ def end_run(settings: Watch, run: int, files: Sequence[str]) -> None:
             continue
     models = load_models(settings.model)
     mes = tuple(model.me for model in models)
-    spanning = [model.me for model in models if spans_lumis(model)]
+    spanning = [model.me for model in models if model.spans_lumis]
     limits = Resources()
     pieces = plan_pieces(
         indices,

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqmroot.batch.index import index_file
-from dqmroot.batch.work import spans_lumis
 from dqmroot.certification import Certification, MEResult, combine
 from dqmroot.config import Watch
 from dqmroot.errors import DQMError, DQMWarning, InputError, UsageError
@@ -63,7 +62,7 @@ class Watcher:
         for model in self.models.values():
             if model.working_point is None:
                 raise UsageError(f"{settings.model}: the model of {model.me} has no working point")
-        self.spanning = tuple(me for me, model in self.models.items() if spans_lumis(model))
+        self.spanning = tuple(me for me, model in self.models.items() if model.spans_lumis)
         self.alone = tuple(me for me in self.models if me not in self.spanning)
         self.state = State(self.out / "watch.sqlite")
         with self.state.transaction():
