@@ -14,7 +14,7 @@ import pytest
 import dqmroot as dq
 from dqmroot.cli import main
 from dqmroot.demo import DATA
-from dqmroot.deployment import export, export_models, load_exported, read_models
+from dqmroot.deployment import export, export_models, exported, load_exported, read_models
 from dqmroot.errors import InputError, MissingExtraError, ModelMismatchError, UnknownNameError, UsageError
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -174,3 +174,31 @@ def test_the_verb(model: dq.Model, tmp_path: Path, capsys: pytest.CaptureFixture
     assert load_exported(tmp_path / "model.onnx").me == "Sim/spectrum"
     assert main(["export", str(tmp_path / "model"), "-o", str(tmp_path / "x"), "--me", "Sim/spectra"]) == 2
     assert "nearest: Sim/spectrum" in capsys.readouterr().err
+
+
+def test_the_faster_engine_is_taken(
+    model: dq.Model,
+    occupancy: dq.MonitorElement,
+    spectrum: dq.MonitorElement,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    network = dq.Model(detector=dq.detector("poisson_autoencoder", epochs=1)).fit(occupancy)
+    network.set_working_point("quantile", 0.9, occupancy)
+    dq.save_models([model, network], tmp_path / "model")
+    monkeypatch.setattr(exported.ctypes, "CDLL", _no_driver)
+    small, large = read_models(tmp_path / "model")
+    assert type(small) is dq.Model
+    assert type(large) is dq.ExportedModel
+    np.testing.assert_allclose(large.score(occupancy), network.score(occupancy), rtol=1e-5)
+    monkeypatch.setattr(exported.ctypes, "CDLL", lambda name: None)
+    assert type(read_models(tmp_path / "model")[1]) is dq.Model
+    running = dq.Model(
+        prepare=[dq.running(2, partial=True)], detector=dq.detector("poisson_autoencoder", epochs=1)
+    ).fit(spectrum)
+    monkeypatch.setattr(exported.ctypes, "CDLL", _no_driver)
+    assert exported.faster(running) is running
+
+
+def _no_driver(name: str) -> None:
+    raise OSError(name)
