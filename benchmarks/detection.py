@@ -103,7 +103,7 @@ def supervised(case: Case) -> dict[str, tuple[str, dict[str, Any]]]:
     return {
         "significance_network": (
             "significance_network",
-            {"faults": faults, "windows": windows, "epochs": 25, "learning_rate": 1e-2},
+            {"faults": faults, "windows": windows, "epochs": 60, "batch_size": 32, "learning_rate": 1e-2},
         ),
         "cnn strided 8-8": (
             "cnn_classifier",
@@ -275,7 +275,7 @@ def _once(
 
 COUNTS = (0.5, 1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100, 200, 500)
 EFFICIENCIES = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-NET = {"faults": [{"fault": "dead", "where": "channel"}], "epochs": 25, "learning_rate": 1e-2}
+NET = {"faults": [{"fault": "dead", "where": "channel"}], "epochs": 60, "batch_size": 32, "learning_rate": 1e-2}
 CURVES: dict[str, tuple[str, dict[str, Any]]] = {
     "likelihood_scan, its case": ("likelihood_scan", {"shapes": [[1, 1]], "factors": [0.0]}),
     "likelihood_scan": ("likelihood_scan", {}),
