@@ -153,19 +153,32 @@ class Pictured(Protocol):
     """A result of a certification, as far as its pictures go; see `dqmroot.certification.MEResult`."""
 
     @property
-    def me(self) -> str: ...
+    def me(self) -> str:
+        """Name of the monitoring element."""
+
     @property
-    def run(self) -> NDArray[np.uint32]: ...
+    def run(self) -> NDArray[np.uint32]:
+        """``(n,)`` runs."""
+
     @property
-    def lumi(self) -> NDArray[np.uint32]: ...
+    def lumi(self) -> NDArray[np.uint32]:
+        """``(n,)`` lumisections."""
+
     @property
-    def flag(self) -> NDArray[np.int8]: ...
+    def flag(self) -> NDArray[np.int8]:
+        """``(n,)``: 1 bad, 0 good, -1 not judged."""
+
     @property
-    def worst(self) -> Mapping[int, WorstLS]: ...
+    def worst(self) -> Mapping[int, WorstLS]:
+        """Run → its worst LS."""
+
     @property
-    def examples(self) -> Examples | None: ...
+    def examples(self) -> Examples | None:
+        """Bad LS and their neighbours."""
+
     @property
-    def bad_bins(self) -> NDArray[np.int32] | None: ...
+    def bad_bins(self) -> NDArray[np.int32] | None:
+        """``(n,)`` number of bad bins."""
 
 
 def write_pictures(path: str | os.PathLike[str], results: Sequence[Pictured]) -> None:

@@ -57,7 +57,7 @@ class DenseAutoencoder(Detector):
 
     name = "dense_autoencoder"
     sees = (Sees("dead", 3, 300, 1), Sees("shift", 0, 300, 1), Sees("dead", 5, 100, 2))
-    quick: ClassVar[Mapping[str, Any]] = {"epochs": 60, "learning_rate": 5e-3}
+    quick: ClassVar[Mapping[str, Any]] = {"epochs": 120, "learning_rate": 1e-3}
 
     def __init__(
         self,
