@@ -31,7 +31,8 @@ _BACKENDS = ("tensorflow", "jax", "torch")
 _ASK_GPU = """
 from dqmroot.detectors.backend import load_keras
 keras = load_keras()
-print(keras.backend.backend(), *keras.distribution.list_devices("gpu"))
+from dqmroot.detectors.training import gpus
+print(keras.backend.backend(), *gpus())
 """
 
 

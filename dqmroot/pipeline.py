@@ -281,9 +281,13 @@ def _truth_of(bad: Injected) -> MonitorElement:
 
 
 def default_preparation(me: MonitorElement, made: Detector) -> Preparation:
-    """Choose steps by the shape: 1-D keeps its flow bins; a map is rebinned by twos for a dense network until it fits."""
+    """Choose steps: 1-D keeps its flow bins; a map is rebinned by twos for a dense network until it fits.
+
+    A detector that needs to know the statistics gets counts, any other histograms of one size.
+    """
+    counts = made.input == "counts"
     if len(me.axes) == 1:
-        return Preparation.parse("include_flow normalise(integral)")
+        return Preparation.parse("include_flow" if counts else "include_flow normalise(integral)")
     factors = [1] * len(me.axes)
     if isinstance(made, detector_class("dense_autoencoder")):
         bins = [axis.nbins for axis in me.axes]
@@ -292,7 +296,7 @@ def default_preparation(me: MonitorElement, made: Detector) -> Preparation:
                 if n % 2 == 0 and np.prod(bins) > 2048:
                     bins[i], factors[i] = n // 2, factors[i] * 2
     rebin = f"rebin({','.join(map(str, factors))}) " if max(factors) > 1 else ""
-    return Preparation.parse(f"{rebin}normalise(maximum)")
+    return Preparation.parse(rebin if counts else f"{rebin}normalise(maximum)")
 
 
 def _read_for(
