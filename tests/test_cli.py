@@ -268,4 +268,4 @@ def test_the_demo_finds_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixt
     status, _, err = run(capsys, "demo", "-o", tmp_path / "out")
     assert status == 0
     assert err.count("found in 10 of 10 LS") == 3
-    assert len(list((tmp_path / "out" / "pictures").rglob("*.png"))) == 6
+    assert len(list((tmp_path / "out" / "pictures").rglob("*.png"))) == 12
