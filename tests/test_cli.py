@@ -170,7 +170,7 @@ def test_root_reads_what_was_certified(model: Path, tmp_path: Path) -> None:
         (["score", DEMO, "--model", "MODEL", "-o", "s.txt"], 2, "'.txt'"),
         (["score", DEMO, "--model", "MODEL", "-o", f"{DEMO}/s.csv"], 5, "cannot be written"),
         (["score", DEMO, "--model", "MODEL", "--runs", "1", "-o", "s.csv"], 2, "no lumisection left"),
-        (["score", "broken.root", "--model", "MODEL", "-o", "s.csv"], 3, "broken.root: not a table"),
+        (["score", "broken.root", "--model", "MODEL", "-o", "s.csv"], 3, "broken.root: not a ROOT file"),
         (["score", "short.root", "--model", "MODEL", "-o", "s.csv"], 3, "short.root: truncated"),
         (["certify", "other.root", "--model", "MODEL", "-o", "c"], 2, SIZE),
         (["certify", DEMO, "--model", "MODEL", "-o", "c", "--dataset", "Demo"], 2, "Demo"),

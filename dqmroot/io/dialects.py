@@ -67,7 +67,7 @@ def column_names(path: object, header: Sequence[str]) -> tuple[list[str], dict[s
         name for name, ours in table.items() if name not in wanted and ours not in {"metype", "Ybins", "Ymin", "Ymax"}
     ]
     if missing:
-        raise InputError(path, f"not a table of histograms: no column {', '.join(missing)}")
+        raise InputError(path, f"not a ROOT file, and not a table of histograms: no column {', '.join(missing)}")
     if dials:
         return unique, wanted, "yx"
     # Tables converted from flat ROOT files are told by the order of these two columns.
