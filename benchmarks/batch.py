@@ -153,7 +153,7 @@ def speed(files: list[Path], models: Path, out: Path, rounds: int = 3) -> None:
     from threadpoolctl import threadpool_limits
 
     from dqmroot.certification import judge
-    from dqmroot.io.read import arrays
+    from dqmroot.io.nanodqmio.read import arrays
     from dqmroot.model import load_models
 
     made = load_models(models)

@@ -17,7 +17,7 @@ from typing import Any
 import uproot
 
 from dqmroot.io import formats
-from dqmroot.io.dqmgui import open_gui
+from dqmroot.io.rootfile.dqmgui import open_gui
 
 SYSTEMS = ["Hcal", "Ecal", "PixelPhase1", "SiStrip", "Tracking", "Muons", "L1T", "HLT", "JetMET", "Egamma"]
 CODE = r"""

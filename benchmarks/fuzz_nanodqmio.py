@@ -174,7 +174,7 @@ def read_all(path: Path) -> Data | None:
     """Read everything; return the contents of each row, or ``None`` where an error was told. Any other error is raised."""
     import warnings
 
-    import dqmroot.io.read as reader
+    import dqmroot.io.nanodqmio.read as reader
     from dqmroot.errors import InputError, UsageError
 
     with warnings.catch_warnings():

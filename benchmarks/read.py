@@ -25,9 +25,9 @@ import deflate
 import numpy as np
 
 import dqmroot as dq
-from dqmroot.io.baskets import Baskets, unpack
-from dqmroot.io.inflate import Inflater
-from dqmroot.io.nanodqmio import open_file
+from dqmroot.io.nanodqmio.trees import open_file
+from dqmroot.io.storage.baskets import Baskets, unpack
+from dqmroot.io.storage.inflate import Inflater
 
 LOOP = r"""
 #include <chrono>

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dqmroot.io.tables import read_table
+from dqmroot.io.tables.reader import read_table
 
 ROWS, BINS = 20_000, 102
 

@@ -16,8 +16,8 @@ import numpy as np
 import ROOT
 import uproot
 
-from dqmroot.io.guifile import Item, write_gui_file
-from dqmroot.io.rootobjects import Histogram
+from dqmroot.io.rootfile.guifile import Item, write_gui_file
+from dqmroot.io.rootfile.rootobjects import Histogram
 from dqmroot.series import Axis
 
 RUN, FOLDERS, BINS = 297050, 200, 100

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from dqmroot.injection import Injected, inject
     from dqmroot.io.arrays import Arrays, MEInfo
     from dqmroot.io.convert import from_dataframe, from_hist, from_root
-    from dqmroot.io.cubes import read_cubes
-    from dqmroot.io.dqmgui import GuiFile, QualityReport, open_gui
     from dqmroot.io.extract import Extracted, extract
     from dqmroot.io.formats import arrays, iterate, list_mes, read
-    from dqmroot.io.hdf5 import append_series, read_series, write_series
-    from dqmroot.io.interpretation import AsHistograms
+    from dqmroot.io.nanodqmio.interpretation import AsHistograms
     from dqmroot.io.ragged import map_series
+    from dqmroot.io.rootfile.dqmgui import GuiFile, QualityReport, open_gui
+    from dqmroot.io.tables.cubes import read_cubes
+    from dqmroot.io.tables.hdf5 import append_series, read_series, write_series
     from dqmroot.model import Model, load_models, save_models
     from dqmroot.plot import draw
     from dqmroot.prepare import (
@@ -73,12 +73,12 @@ _HOMES = {
     "dqmroot.injection": ("Injected", "inject"),
     "dqmroot.io.arrays": ("Arrays", "MEInfo"),
     "dqmroot.io.convert": ("from_dataframe", "from_hist", "from_root"),
-    "dqmroot.io.cubes": ("read_cubes",),
-    "dqmroot.io.dqmgui": ("GuiFile", "QualityReport", "open_gui"),
+    "dqmroot.io.tables.cubes": ("read_cubes",),
+    "dqmroot.io.rootfile.dqmgui": ("GuiFile", "QualityReport", "open_gui"),
     "dqmroot.io.extract": ("Extracted", "extract"),
     "dqmroot.io.formats": ("arrays", "iterate", "list_mes", "read"),
-    "dqmroot.io.hdf5": ("append_series", "read_series", "write_series"),
-    "dqmroot.io.interpretation": ("AsHistograms",),
+    "dqmroot.io.tables.hdf5": ("append_series", "read_series", "write_series"),
+    "dqmroot.io.nanodqmio.interpretation": ("AsHistograms",),
     "dqmroot.io.ragged": ("map_series",),
     "dqmroot.model": ("Model", "load_models", "save_models"),
     "dqmroot.plot": ("draw",),

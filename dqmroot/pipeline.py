@@ -24,10 +24,10 @@ from dqmroot.evaluate import Evaluation, evaluate_scores
 from dqmroot.files import write_text
 from dqmroot.injection import Injected, inject
 from dqmroot.io.formats import arrays
-from dqmroot.io.hdf5 import write_series
-from dqmroot.io.identity import describe_file
-from dqmroot.io.scores import check_suffix, read_scores, write_scores
-from dqmroot.io.source import expand
+from dqmroot.io.storage.identity import describe_file
+from dqmroot.io.storage.source import expand
+from dqmroot.io.tables.hdf5 import write_series
+from dqmroot.io.tables.scores import check_suffix, read_scores, write_scores
 from dqmroot.labels import Labels
 from dqmroot.model import Model, save_models
 from dqmroot.prepare import Preparation

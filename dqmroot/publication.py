@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from dqmroot._version import __version__
 from dqmroot.certification import BAD, GOOD, NOT_JUDGED, Certification, MEResult
 from dqmroot.errors import EmptySelectionError, UsageError
-from dqmroot.io.guifile import Item, overlay_gui_file, write_gui_file
-from dqmroot.io.guinames import EfficiencyFlag, QualityTest, Scalar, check_dataset, file_name, gui_path, plain
-from dqmroot.io.rootobjects import Histogram
-from dqmroot.io.scoretree import write_score_tree
+from dqmroot.io.rootfile.guifile import Item, overlay_gui_file, write_gui_file
+from dqmroot.io.rootfile.guinames import EfficiencyFlag, QualityTest, Scalar, check_dataset, file_name, gui_path, plain
+from dqmroot.io.rootfile.rootobjects import Histogram
+from dqmroot.io.rootfile.scoretree import write_score_tree
 from dqmroot.series import Axis
 
 __all__ = ["check_dataset", "me_folder", "overlay", "publish"]

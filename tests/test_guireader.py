@@ -12,8 +12,8 @@ import pytest
 import uproot
 from guireader import RefusedError, check_gui_file, check_name
 
-from dqmroot.io.rootobjects import Histogram
-from dqmroot.io.rootwrite import create_file
+from dqmroot.io.rootfile.rootobjects import Histogram
+from dqmroot.io.rootfile.rootwrite import create_file
 from dqmroot.series import Axis
 
 RUN, NAME = 297050, "DQM_V0001_R000297050__ZeroBias__Run2017B-x-v1__DQMIO.root"

@@ -30,6 +30,17 @@ ROWS = [
 ]
 ROW_OF = {module: row for row, modules in enumerate(ROWS) for module in modules}
 
+IO_ROWS = [
+    {"arrays", "duplicates", "names", "storage"},
+    {"convert", "nanodqmio", "ragged"},
+    {"rootfile"},
+    {"tables"},
+    {"joined"},
+    {"formats"},
+    {"extract"},
+]
+IO_ROW_OF = {module: row for row, modules in enumerate(IO_ROWS) for module in modules}
+
 HOMES = {
     "numpy": set(ROW_OF),
     "numba": {"kernels"},
@@ -110,6 +121,16 @@ def test_imports_run_downward(name: str, path: Path) -> None:
         elif parts[0] not in sys.stdlib_module_names and parts[0] != "dqmroot":
             assert parts[0] in HOMES, f"{name} imports {parts[0]}, which has no home"
             assert head in HOMES[parts[0]], f"{parts[0]} is not at home in {name}"
+
+
+@pytest.mark.parametrize(("name", "path"), [(n, p) for n, p in modules() if n.startswith("io.")], ids=str)
+def test_imports_within_io_run_downward(name: str, path: Path) -> None:
+    own = name.split(".")[1]
+    for imported in imports(path):
+        if imported.startswith("dqmroot.io."):
+            target = imported.split(".")[2]
+            if target != own:
+                assert IO_ROW_OF[target] < IO_ROW_OF[own], f"{name} imports {imported}, which is not below it"
 
 
 def test_no_module_bears_a_public_name() -> None:

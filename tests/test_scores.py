@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dqmroot.errors import InputError, UnknownNameError
-from dqmroot.io.scores import SUFFIXES, read_scores, write_scores
+from dqmroot.io.tables.scores import SUFFIXES, read_scores, write_scores
 from dqmroot.scores import COLUMNS, ScoreTable, join
 
 

@@ -25,7 +25,7 @@ from dqmroot.combine import combine_flags
 from dqmroot.config import Campaign, Inputs, Training, parse_ranges
 from dqmroot.errors import EmptySelectionError, IncompleteError, InputError
 from dqmroot.files import write_text
-from dqmroot.io.source import expand
+from dqmroot.io.storage.source import expand
 from dqmroot.model import Model, load_models
 from dqmroot.pipeline import Report
 from dqmroot.publication import check_dataset

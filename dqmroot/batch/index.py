@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dqmroot.errors import InputError
 from dqmroot.files import whole_file
-from dqmroot.io.nanodqmio import open_file
+from dqmroot.io.nanodqmio.trees import open_file
 
 __all__ = ["FileIndex", "identity", "index_file", "index_once", "unique_files"]
 

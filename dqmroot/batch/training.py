@@ -19,7 +19,7 @@ from dqmroot.errors import EmptySelectionError, InputError
 from dqmroot.files import write_text
 from dqmroot.io.formats import list_mes
 from dqmroot.io.names import is_glob
-from dqmroot.io.source import expand
+from dqmroot.io.storage.source import expand
 from dqmroot.model import load_models, save_models
 from dqmroot.prepare import Preparation
 from dqmroot.selection import Selection

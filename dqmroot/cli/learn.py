@@ -141,7 +141,7 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     found = evaluate_files(args.scores, args.labels, args.label_column)
     if args.pictures:
-        from dqmroot.io.scores import read_scores
+        from dqmroot.io.tables.scores import read_scores
         from dqmroot.labels import Labels
         from dqmroot.reports import draw_evaluation
 

@@ -17,11 +17,11 @@ from dqmroot.errors import EmptySelectionError, InputError, UsageError
 from dqmroot.io.arrays import Arrays
 from dqmroot.io.formats import Kind, kinds_of, pieces
 from dqmroot.io.names import Patterns
-from dqmroot.io.nanodqmio import open_file
-from dqmroot.io.plan import Query, Scope
-from dqmroot.io.read import read_query
-from dqmroot.io.rootdir import read_head
-from dqmroot.io.source import Files, open_source
+from dqmroot.io.nanodqmio.plan import Query, Scope
+from dqmroot.io.nanodqmio.read import read_query
+from dqmroot.io.nanodqmio.trees import open_file
+from dqmroot.io.rootfile.rootdir import read_head
+from dqmroot.io.storage.source import Files, open_source
 from dqmroot.runs import RunMask
 from dqmroot.selection import Mask, Ranges, Selection
 from dqmroot.series import MonitorElement
@@ -140,15 +140,15 @@ def identity(path: str, kind: Kind) -> dict[str, Any]:
 def _maker(out: str | os.PathLike[str]) -> Callable[..., AbstractContextManager[Writer]]:
     ending = Path(out).suffix.lower()
     if ending in {".h5", ".hdf5"}:
-        from dqmroot.io.hdf5 import series_writer
+        from dqmroot.io.tables.hdf5 import series_writer
 
         return series_writer
     if ending == ".parquet":
-        from dqmroot.io.seriesparquet import parquet_writer
+        from dqmroot.io.tables.seriesparquet import parquet_writer
 
         return parquet_writer
     if ending == ".root":
-        from dqmroot.io.flatwrite import flat_writer
+        from dqmroot.io.rootfile.flatwrite import flat_writer
 
         return flat_writer
     raise UsageError(f"{out}: cannot tell the format from the ending; use .h5, .parquet or .root")

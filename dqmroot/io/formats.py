@@ -1,6 +1,6 @@
 """One door to every kind of file: what a file is, is told by its content, never by its name.
 
-nanoDQMIO files go straight to `dqmroot.io.read`. Of the other kinds, whole runs are part of what is read unless ``scope``
+nanoDQMIO files go straight to `dqmroot.io.nanodqmio.read`. Of the other kinds, whole runs are part of what is read unless ``scope``
 says otherwise, and where two files hold one element in one LS, the first counts (with a warning if they differ).
 """
 
@@ -14,18 +14,18 @@ from typing import Any, Literal
 import numpy as np
 
 from dqmroot.errors import EmptySelectionError, InputError, UsageError
-from dqmroot.io import read as nano
 from dqmroot.io.arrays import Arrays, MEInfo
-from dqmroot.io.decode import default_threads
-from dqmroot.io.dqmgui import open_gui
 from dqmroot.io.duplicates import first_of_each
-from dqmroot.io.flatroot import is_flat, pick_flat
 from dqmroot.io.joined import Part, collector_paused, form_of, joined, part_of, parts_of
 from dqmroot.io.names import Patterns
-from dqmroot.io.objects import read_objects
-from dqmroot.io.plan import Query, Scope
-from dqmroot.io.rootdir import read_keys
-from dqmroot.io.source import Files, Source, expand, open_source
+from dqmroot.io.nanodqmio import read as nano
+from dqmroot.io.nanodqmio.decode import default_threads
+from dqmroot.io.nanodqmio.plan import Query, Scope
+from dqmroot.io.rootfile.dqmgui import open_gui
+from dqmroot.io.rootfile.flatroot import is_flat, pick_flat
+from dqmroot.io.rootfile.objects import read_objects
+from dqmroot.io.rootfile.rootdir import read_keys
+from dqmroot.io.storage.source import Files, Source, expand, open_source
 from dqmroot.selection import Mask, Ranges, Selection
 from dqmroot.series import MonitorElement, concatenate
 
@@ -49,7 +49,7 @@ def kind_of(path: str) -> Kind:
         if magic[:4] == b"root":
             return _root_kind(source)
         if magic == b"\x89HDF\r\n\x1a\n":
-            from dqmroot.io.hdf5 import is_series
+            from dqmroot.io.tables.hdf5 import is_series
 
             return "series" if is_series(_Stream(source)) else "cubes"
     finally:
@@ -145,31 +145,31 @@ def _keep(query: Query) -> Keep:
 
 
 def _table(stream: _Stream, keep: Keep) -> Iterable[MonitorElement]:
-    from dqmroot.io.tables import read_table
+    from dqmroot.io.tables.reader import read_table
 
     return read_table(io.BufferedReader(stream, 1 << 20), keep).values()
 
 
 def _table_parts(stream: _Stream, keep: Keep) -> Iterable[MonitorElement]:
-    from dqmroot.io.tables import iterate_table
+    from dqmroot.io.tables.reader import iterate_table
 
     return iterate_table(io.BufferedReader(stream, 1 << 20), keep)
 
 
 def _cubes(stream: _Stream, keep: Keep) -> Iterable[MonitorElement]:
-    from dqmroot.io.cubes import read_cubes
+    from dqmroot.io.tables.cubes import read_cubes
 
     return read_cubes(stream, keep).values()
 
 
 def _stored(stream: _Stream, keep: Keep) -> Iterable[MonitorElement]:
-    from dqmroot.io.hdf5 import read_series
+    from dqmroot.io.tables.hdf5 import read_series
 
     return read_series(stream, keep).values()
 
 
 def _stored_parts(stream: _Stream, keep: Keep) -> Iterable[MonitorElement]:
-    from dqmroot.io.hdf5 import iterate_series
+    from dqmroot.io.tables.hdf5 import iterate_series
 
     return iterate_series(stream, keep)
 

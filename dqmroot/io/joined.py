@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from dqmroot.errors import DQMWarning
 from dqmroot.io.arrays import Arrays, MEInfo, Rows
-from dqmroot.io.merge import take
-from dqmroot.io.objects import join_rows
+from dqmroot.io.nanodqmio.merge import take
+from dqmroot.io.rootfile.objects import join_rows
 from dqmroot.series import MonitorElement
 
 __all__ = ["Part", "collector_paused", "form_of", "joined", "part_of", "parts_of"]

@@ -21,7 +21,7 @@ from dqmroot.certification import Certification, MEResult, combine
 from dqmroot.config import Watch
 from dqmroot.errors import DQMError, DQMWarning, InputError, UsageError
 from dqmroot.files import whole_folder, write_text
-from dqmroot.io.read import arrays
+from dqmroot.io.nanodqmio.read import arrays
 from dqmroot.model import Model, load_models
 from dqmroot.publication import check_dataset, publish
 from dqmroot.runs import RunMask

@@ -12,8 +12,8 @@ from rootfiles import root, writer
 from dqmroot.errors import EmptySelectionError, InputError, UnknownNameError, UsageError
 from dqmroot.io import formats
 from dqmroot.io.extract import extract
-from dqmroot.io.hdf5 import read_series
-from dqmroot.io.tables import read_table
+from dqmroot.io.tables.hdf5 import read_series
+from dqmroot.io.tables.reader import read_table
 from dqmroot.series import MonitorElement
 
 pytest.importorskip("ROOT")

@@ -12,9 +12,9 @@ import uproot
 
 from dqmroot.errors import DQMWarning, InputError, UnknownNameError, UsageError
 from dqmroot.io import formats
-from dqmroot.io.cubes import read_cubes
-from dqmroot.io.flatwrite import flat_writer
-from dqmroot.io.hdf5 import write_series
+from dqmroot.io.rootfile.flatwrite import flat_writer
+from dqmroot.io.tables.cubes import read_cubes
+from dqmroot.io.tables.hdf5 import write_series
 from dqmroot.series import Axis, MonitorElement
 
 X, Y = Axis(3, 0.0, 3.0), Axis(2, 0.0, 2.0)

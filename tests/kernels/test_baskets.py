@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from nanochecks import ONE, TWO, plain
 from numpy.typing import NDArray
 
-from dqmroot.io.inflate import Inflater
-from dqmroot.io.layout import STORAGES, Storage, histogram_block
-from dqmroot.io.nanodqmio import open_file
+from dqmroot.io.nanodqmio.layout import STORAGES, Storage, histogram_block
+from dqmroot.io.nanodqmio.trees import open_file
+from dqmroot.io.storage.inflate import Inflater
 from dqmroot.kernels import baskets as kernels
 from dqmroot.kernels.bytes import be16, be32, be64, bef64
 from dqmroot.kernels.names import index_names, rehash

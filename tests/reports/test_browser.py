@@ -16,7 +16,7 @@ from samples import spectrum, trained
 
 from dqmroot.certification import Certification, certify
 from dqmroot.conditions import Conditions
-from dqmroot.io.guinames import file_name
+from dqmroot.io.rootfile.guinames import file_name
 from dqmroot.publication import publish
 from dqmroot.reports import gui_files, report
 from dqmroot.runs import RunMask

@@ -1,0 +1,1 @@
+"""nanoDQMIO and DQMIO files: found, planned, decoded by compiled loops straight into their places."""

@@ -1,0 +1,1 @@
+"""Tables: csv, parquet and HDF5, of histograms and of scores."""
