@@ -176,7 +176,9 @@ CASES = {
 }
 
 
-def break_maps(maps: Maps, case: Case, kind: str, *, seed: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def break_maps(
+    maps: Maps, case: Case, kind: str, *, seed: int, lasting: int = 1
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Put a fault into each map, always where there are live cells: all counts inside are drawn anew with p → min(1, f·p).
 
     Args:
@@ -184,6 +186,7 @@ def break_maps(maps: Maps, case: Case, kind: str, *, seed: int) -> tuple[NDArray
         case: The kind of fault.
         kind: ``"hot"`` or ``"dead"``.
         seed: Of place, size, strength and counts.
+        lasting: So many lumisections in a row share place, size and strength.
 
     Returns:
         Counts, and which cells are faulty.
@@ -192,18 +195,21 @@ def break_maps(maps: Maps, case: Case, kind: str, *, seed: int) -> tuple[NDArray
     counts, truth = maps.counts.copy(), np.zeros(maps.counts.shape, np.bool_)
     factors = case.hot if kind == "hot" else case.dead
     height, width = counts.shape[1:]
+    y = x = h = w = 0
+    factor = 1.0
     for i in range(len(maps)):
-        while True:
+        while i % lasting == 0:
             h, w = case.shapes[rng.integers(len(case.shapes))]
             y = case.step[0] * int(rng.integers(0, (height - h) // case.step[0] + 1))
             x = case.step[1] * int(rng.integers(0, (width - w) // case.step[1] + 1))
             if case.place is not None:
                 y, x = case.place
-            inside = maps.p[i, y : y + h, x : x + w]
             # A place is as likely as the share of its cells that live.
-            if rng.random() < (inside > 0).mean():
+            if rng.random() < (maps.p[i, y : y + h, x : x + w] > 0).mean():
+                factor = factors[rng.integers(len(factors))]
                 break
-        broken = np.minimum(1, inside * factors[rng.integers(len(factors))])
+        inside = maps.p[i, y : y + h, x : x + w]
+        broken = np.minimum(1, inside * factor)
         counts[i, y : y + h, x : x + w] = rng.binomial(int(maps.events[i]), broken)
         truth[i, y : y + h, x : x + w] = inside > 0
     return counts, truth

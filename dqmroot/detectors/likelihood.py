@@ -102,7 +102,7 @@ class LikelihoodScan(Detector):
         self,
         *,
         shapes: Sequence[Sequence[int]] = ((1, 1), (2, 2), (5, 5), (4, 16), (1, 8), (8, 1)),
-        factors: Sequence[float] = (0.0, 0.5, 2.0, 5.0),
+        factors: Sequence[float] = (0.0, 0.5, 0.8, 1.25, 2.0, 5.0),
         wide: bool = True,
     ) -> None:
         if not shapes or any(len(shape) != 2 or min(shape) < 1 for shape in shapes):
