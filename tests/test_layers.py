@@ -16,8 +16,9 @@ ROWS = [
     {"conditions", "selection"},
     {"io", "prepare", "injection", "distance", "plot"},
     {"detectors", "resampling"},
-    {"threshold", "combine", "evaluate"},
+    {"threshold", "combine", "evaluate", "folds", "modelcard"},
     {"model"},
+    {"learning"},
     {"examples", "deployment"},
     {"certification"},
     {"publication"},
@@ -31,7 +32,7 @@ ROWS = [
 ROW_OF = {module: row for row, modules in enumerate(ROWS) for module in modules}
 
 IO_ROWS = [
-    {"arrays", "duplicates", "names", "storage"},
+    {"arrays", "collector", "duplicates", "names", "storage"},
     {"convert", "nanodqmio", "ragged"},
     {"rootfile"},
     {"tables"},

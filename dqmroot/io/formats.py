@@ -15,8 +15,9 @@ import numpy as np
 
 from dqmroot.errors import EmptySelectionError, InputError, UsageError
 from dqmroot.io.arrays import Arrays, MEInfo
+from dqmroot.io.collector import collector_paused
 from dqmroot.io.duplicates import first_of_each
-from dqmroot.io.joined import Part, collector_paused, form_of, joined, part_of, parts_of
+from dqmroot.io.joined import Part, form_of, joined, part_of, parts_of
 from dqmroot.io.names import Patterns
 from dqmroot.io.nanodqmio import read as nano
 from dqmroot.io.nanodqmio.decode import default_threads

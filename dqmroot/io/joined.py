@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -18,22 +16,10 @@ from dqmroot.io.nanodqmio.merge import take
 from dqmroot.io.rootfile.objects import join_rows
 from dqmroot.series import MonitorElement
 
-__all__ = ["Part", "collector_paused", "form_of", "joined", "part_of", "parts_of"]
+__all__ = ["Part", "form_of", "joined", "part_of", "parts_of"]
 
 Part = tuple[str, list[MEInfo], Rows]
 """Class, what there is of it, and the rows, whose ``me`` counts in that."""
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Keep Python's garbage collector from walking the same hundred thousand small objects over and over."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def form_of(info: MEInfo) -> tuple[object, ...]:

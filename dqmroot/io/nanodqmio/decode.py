@@ -16,13 +16,15 @@ from dqmroot.errors import InputError
 from dqmroot.io.nanodqmio.layout import STORAGES, Storage
 from dqmroot.io.nanodqmio.trees import NanoFile, Tree
 from dqmroot.io.storage.baskets import Payload
-from dqmroot.io.storage.inflate import Inflater
+from dqmroot.io.storage.inflate import Inflater, linked
 from dqmroot.kernels import baskets as kernels
+from dqmroot.kernels.unpack import decode_baskets
 
 __all__ = ["Places", "decode_entries", "default_threads", "look", "refuse"]
 
 _BATCH_BYTES = 4 << 20
 _BATCH_BASKETS = 32
+_BUFFER = 2 << 20  # what the second cache of a core holds
 _EMPTY = np.empty(0, np.uint64)
 
 _WHY = {
@@ -64,12 +66,13 @@ class Places:
     bin_entries: NDArray[np.float64]
     bin_sumw2: NDArray[np.float64]
 
-    words: tuple[NDArray[Any], ...] = field(init=False, repr=False)
+    words: tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         # The kernels move bits: they see each array as unsigned words of its width.
         flat = self.contents.view(f"u{self.contents.dtype.itemsize}")
-        self.words = (flat, *(a.view(np.uint64) for a in (self.sumw2, self.bin_entries, self.bin_sumw2)))
+        eight = np.uint64
+        self.words = (flat, self.sumw2.view(eight), self.bin_entries.view(eight), self.bin_sumw2.view(eight))
 
     @classmethod
     def none(cls, storage: Storage, rows: int) -> Places:
@@ -105,15 +108,20 @@ def decode_entries(
     shape, name = _shape(branch)
 
     own = threading.local()
+    first = branch.values.first
+    local = entry - first[np.searchsorted(first, entry, side="right") - 1]
 
     def work(batch: list[tuple[int, int, int]]) -> None:
         if not hasattr(own, "inflater"):
             own.inflater = Inflater()
+            # Without libdeflate within reach no basket fits, and each is inflated from here.
+            own.buffer = np.empty(_BUFFER if linked() else 0, np.uint8)
         raws = branch.values.load(file.source, [number for number, _, _ in batch])
-        for (number, begin, end), raw in zip(batch, raws, strict=True):
-            payload = branch.values.payload(number, raw, own.inflater)
-            local = entry[begin:end] - branch.values.first[number]
-            _call(payload, local, row[begin:end], shape, name, places)
+        left = _decode_plain(branch, batch, raws, local, row, shape, name, places, own.buffer)
+        for i in left:
+            number, begin, end = batch[i]
+            payload = branch.values.payload(number, raws[i], own.inflater)
+            _call(payload, local[begin:end], row[begin:end], shape, name, places)
 
     batches = _batches(branch, entry, threads)
     if threads <= 1 or len(batches) == 1:
@@ -123,6 +131,51 @@ def decode_entries(
     with ThreadPoolExecutor(threads, "dqmroot-read") as pool:
         for _ in pool.map(work, batches):
             pass
+
+
+def _decode_plain(
+    tree: Tree,
+    batch: list[tuple[int, int, int]],
+    raws: list[bytes | None],
+    local: NDArray[np.int64],
+    row: NDArray[np.int64],
+    shape: NDArray[np.int64],
+    name: NDArray[np.uint8],
+    places: Places,
+    buffer: NDArray[np.uint8],
+) -> list[int]:
+    """Decode what is plain ZLIB, as nearly all is; return which baskets are left."""
+    baskets = tree.values
+    if not len(buffer):
+        return list(range(len(batch)))
+    numbers = np.array([number for number, _, _ in batch], np.int64)
+    sizes = np.array([len(raw or b"") for raw in raws], np.int64)
+    written = numbers < len(baskets.seek)
+    lie = np.zeros((len(batch), 4), np.int64)
+    lie[:, 1] = np.cumsum(sizes)
+    lie[:, 0] = lie[:, 1] - sizes
+    lie[written, 2] = baskets.seek[numbers[written]]
+    lie[:, 3] = baskets.first[numbers + 1] - baskets.first[numbers]
+    text = baskets.branch.encode()
+    label = np.frombuffer(b"\x07TBasket" + bytes([len(text)]) + text, np.uint8)
+    left = np.zeros(len(batch), np.bool_)
+    decode_baskets(
+        np.frombuffer(b"".join(raw for raw in raws if raw), np.uint8),
+        lie,
+        label,
+        np.array([cut for _, *cut in batch], np.int64),
+        local,
+        row,
+        shape,
+        name,
+        places.plan,
+        places.found,
+        places.entries,
+        *places.words,
+        buffer,
+        left,
+    )
+    return np.flatnonzero(left).tolist()
 
 
 def _shape(tree: Tree) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:

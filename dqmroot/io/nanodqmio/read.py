@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dqmroot.errors import DQMWarning, EmptySelectionError, InputError, UsageError
 from dqmroot.io.arrays import Arrays, MEInfo, Rows
+from dqmroot.io.collector import collector_paused
 from dqmroot.io.names import Patterns
 from dqmroot.io.nanodqmio.assemble import Forms, histograms
 from dqmroot.io.nanodqmio.decode import default_threads
@@ -143,7 +144,8 @@ def read_one(
 
 def read_query(files: Files, query: Query, threads: int | None, errors: list[InputError] | None) -> Arrays:
     """Read what is asked for; what is absent is left to `Query.check`."""
-    return _read_all(list(opened(files, errors)), query, threads, errors)
+    with collector_paused():
+        return _read_all(list(opened(files, errors)), query, threads, errors)
 
 
 def arrays(

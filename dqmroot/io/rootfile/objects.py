@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,10 +18,10 @@ from dqmroot.io.nanodqmio.layout import STORAGES, LayoutError, Storage, describe
 from dqmroot.io.nanodqmio.surepath import Plain
 from dqmroot.io.rootfile.sureobject import read_object_surely
 from dqmroot.io.storage.baskets import MAX_BASKET
-from dqmroot.io.storage.inflate import Inflater
+from dqmroot.io.storage.inflate import Inflater, linked
 from dqmroot.io.storage.source import Source
 from dqmroot.kernels import baskets as kernels
-from dqmroot.kernels.inflate import inflate_zlib, link
+from dqmroot.kernels.inflate import inflate_zlib
 from dqmroot.kernels.keys import AXIS_COLUMNS, find, gather, heads
 from dqmroot.series import Axis
 
@@ -202,7 +201,7 @@ def _inflate_block(path: str, data: Any, begin: Any, end: Any, length: Any, goal
     packed, size = (frame[:, i] | frame[:, i + 1] << 8 | frame[:, i + 2] << 16 for i in (3, 6))
     easy = (frame[:, 0] == ord("Z")) & (frame[:, 1] == ord("L")) & (size == length) & (begin + 9 + packed == end)
     easy &= end - begin != length
-    if _linked():
+    if linked():
         wrong = inflate_zlib(data, begin + 9, end, np.where(easy, goal, -1), length, out)
         if wrong >= 0:
             raise InputError(path, f"the object of {length[wrong]} bytes at {begin[wrong]} is damaged")
@@ -216,13 +215,6 @@ def _inflate_block(path: str, data: Any, begin: Any, end: Any, length: Any, goal
         except ValueError as error:
             raise InputError(path, f"an object of {length[i]} bytes is damaged: {error}") from error
         out[goal[i] : goal[i] + length[i]] = one
-
-
-@cache
-def _linked() -> bool:
-    import deflate._deflate
-
-    return link(deflate._deflate.__file__)
 
 
 def _decode_class(

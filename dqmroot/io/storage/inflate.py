@@ -19,7 +19,9 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-__all__ = ["Inflater"]
+from dqmroot.kernels.inflate import link
+
+__all__ = ["Inflater", "linked"]
 
 _KEEP = 64 << 20
 
@@ -143,6 +145,12 @@ def _libdeflate() -> Any:
     pointer, size = ctypes.c_void_p, ctypes.c_size_t
     inflate.restype, inflate.argtypes = ctypes.c_int, [pointer, pointer, size, pointer, size, pointer]
     return library
+
+
+@functools.cache
+def linked() -> bool:
+    """Tell whether compiled loops can call libdeflate themselves; from then on, they can."""
+    return link(deflate._deflate.__file__)
 
 
 class _DirectZlib:

@@ -149,7 +149,7 @@ def test_every_class_and_codec(tmp_path: Path, compression: int) -> None:
 
 
 def test_without_an_exported_libdeflate(gui: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objects, "_linked", lambda: False)
+    monkeypatch.setattr(objects, "linked", lambda: False)
     check(gui, {me.name: me for me in formats.arrays(gui, threads=1).all_series()})
 
 
