@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqmroot._version import __version__
-from dqmroot.combine import combine_flags
+from dqmroot.combine import TRAINED, Combiner, combine_flags
+from dqmroot.conditions import detector_on
 from dqmroot.display import card, strip_picture
 from dqmroot.errors import InputError, UnknownNameError, UsageError
 from dqmroot.examples import (
@@ -26,6 +27,7 @@ from dqmroot.examples import (
 from dqmroot.files import json_by_line, write_text
 from dqmroot.model import Model
 from dqmroot.runs import RunMask
+from dqmroot.selection import Mask, Selection
 from dqmroot.series import Axis, MonitorElement
 
 __all__ = ["BAD", "GOOD", "NOT_JUDGED", "Certification", "MEResult", "WorstLS", "certify", "load_certification"]
@@ -58,6 +60,7 @@ class MEResult:
         reference: Run → ``(…, y, x)`` mean of its good LS, or of those of all runs where it has none; may be empty.
         examples: Bad LS and their neighbours with pictures; ``None`` where none is bad.
         bad_bins: ``(n,)`` int32, number of bins above the bin cut; -1 where the LS or its bins were not judged.
+        off: ``(n,)`` bool, where the detector was off; such LS are not judged. Not kept in files, where the reasons tell it.
     """
 
     me: str
@@ -76,10 +79,18 @@ class MEResult:
     reference: Mapping[int, NDArray[np.float32]] = field(default_factory=dict)
     examples: Examples | None = None
     bad_bins: NDArray[np.int32] | None = None
+    off: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
+        if self.off is None:
+            object.__setattr__(self, "off", np.zeros(len(self.run), np.bool_))
         if self.bad_bins is None:
             object.__setattr__(self, "bad_bins", np.full(len(self.run), NOT_JUDGED, np.int32))
+
+    @property
+    def keys(self) -> NDArray[np.uint64]:
+        """``(n,)`` uint64, ``run << 32 | lumi``."""
+        return (self.run.astype(np.uint64) << np.uint64(32)) | self.lumi
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,17 +284,25 @@ def certify(
     models: Model | Sequence[Model],
     *,
     rule: str = "any",
+    combiner: Combiner | None = None,
+    dcs: Mask | None = None,
     inputs: Sequence[Mapping[str, Any]] = (),
 ) -> Certification:
     """Judge lumisections with one model per monitoring element.
 
+    An LS in which the detector was off is not judged: one that is not in ``dcs``, or in which a DCS bit of the subsystem, where
+    the series has such conditions, is not 1 (`dqmroot.detector_on`).
+
     Args:
         series: The data, one series per ME, in any order; LS in any order, none twice.
         models: Models with working points, one per ME.
-        rule: ``"any"`` (one flagged ME makes the LS bad), ``"at_least_2"`` …, or ``"all"``.
+        rule: ``"any"`` (one flagged ME makes the LS bad), ``"at_least_2"`` …, ``"all"``, or ``"trained"``: by the combiner.
+        combiner: What joins the scores of all MEs to one probability, for the rule ``"trained"``.
+        dcs: DCS-only JSON, a file or a `RunMask`: the LS with the detector on.
         inputs: Descriptions of the files, kept in the result.
 
     Raises:
+        InputError: The DCS-only JSON cannot be read.
         UnknownNameError: A model for which there is no series.
         UsageError: A model without working point, an LS twice, an impossible rule.
 
@@ -298,40 +317,58 @@ def certify(
     for model in asked:
         if model.me not in by_name:
             raise UnknownNameError("monitoring element", model.me, by_name, "the data given to certify")
-    results = tuple(judge(by_name[model.me], model) for model in asked)
-    return combine(results, rule=rule, models={model.me: model.describe() for model in asked}, inputs=inputs)
+    on = None if dcs is None else Selection.of(dcs=dcs)
+    results = tuple(judge(by_name[model.me], model, on) for model in asked)
+    described = {model.me: model.describe() for model in asked}
+    return combine(results, rule=rule, combiner=combiner, models=described, inputs=inputs)
 
 
 def combine(
     results: Sequence[MEResult],
     *,
     rule: str = "any",
+    combiner: Combiner | None = None,
     models: Mapping[str, Any] | None = None,
     inputs: Sequence[Mapping[str, Any]] = (),
+    lumis: NDArray[np.uint64] | None = None,
 ) -> Certification:
-    """Make one verdict per LS from the results of several MEs; an LS that no ME judged is not judged."""
+    """Make one verdict per LS from the results of several MEs; an LS that no ME judged is not judged.
+
+    Args:
+        results: One per ME.
+        rule: As `certify` has it.
+        combiner: As `certify` has it.
+        models: Kept in the result.
+        inputs: Kept in the result.
+        lumis: LS ``run << 32 | lumi`` that get a verdict even where no ME has them.
+    """
     if not results:
         raise UsageError("nothing to certify: no model was given")
-    keys = np.unique(np.concatenate([_keys(result) for result in results]))
+    parts = [result.keys for result in results]
+    keys = np.unique(np.concatenate(parts if lumis is None else [*parts, lumis]))
     flags = np.full((len(results), len(keys)), NOT_JUDGED, np.int8)
     reasons: list[list[str]] = [[] for _ in keys]
     for row, result in zip(flags, results, strict=True):
-        at = np.searchsorted(keys, _keys(result))
+        at = np.searchsorted(keys, result.keys)
         row[at] = result.flag
-        for i, flag, score in zip(at.tolist(), result.flag.tolist(), result.score.tolist(), strict=True):
+        assert result.off is not None
+        columns = (at.tolist(), result.flag.tolist(), result.score.tolist(), result.off.tolist())
+        for i, flag, score, off in zip(*columns, strict=True):
             if flag == BAD:
                 reasons[i].append(f"{result.me}: score {score:.4g} above {result.threshold:.4g}")
             elif flag == NOT_JUDGED:
                 why = "empty or not a number" if np.isnan(score) else result.note or "no working point"
+                why = "detector off" if off else why
                 reasons[i].append(f"{result.me}: not judged, {why}")
         absent = np.ones(len(keys), np.bool_)
         absent[at] = False
         for i in np.flatnonzero(absent).tolist():
             reasons[i].append(f"{result.me}: not judged, no histogram in this LS")
+    verdict = _trained(results, keys, combiner, reasons) if rule == TRAINED else combine_flags(flags, rule)
     return Certification(
         run=(keys >> np.uint64(32)).astype(np.uint32),
         lumi=(keys & np.uint64(0xFFFFFFFF)).astype(np.uint32),
-        verdict=combine_flags(flags, rule),
+        verdict=verdict,
         reasons=tuple(map(tuple, reasons)),
         mes=tuple(results),
         rule=rule,
@@ -340,8 +377,31 @@ def combine(
     )
 
 
-def judge(me: MonitorElement, model: Model) -> MEResult:
+def _trained(
+    results: Sequence[MEResult], keys: NDArray[np.uint64], combiner: Combiner | None, reasons: list[list[str]]
+) -> NDArray[np.int8]:
+    """Return the verdicts of a trained combination, and tell the probability of each bad LS."""
+    if combiner is None:
+        raise UsageError("rule trained: there is no trained combination; train with --combine makes one")
+    scores = np.full((len(combiner.mes), len(keys)), np.nan)
+    by_name = {result.me: result for result in results}
+    for row, me in zip(scores, combiner.mes, strict=True):
+        if me not in by_name:
+            raise UnknownNameError("monitoring element", me, by_name, "the trained combination")
+        row[np.searchsorted(keys, by_name[me].keys)] = by_name[me].score
+    verdict = combiner.flag(scores)
+    for i in np.flatnonzero(verdict == BAD).tolist():
+        reasons[i].append(f"all together: probability {combiner.probability(scores[:, [i]])[0]:.3g} of being bad")
+    return verdict
+
+
+def judge(me: MonitorElement, model: Model, on: Selection | None = None) -> MEResult:
     """Score and flag one series with its model, and keep what explains the verdict.
+
+    Args:
+        me: The series.
+        model: Its model.
+        on: The LS with the detector on; the conditions of the series tell it too, where it has DCS bits.
 
     Raises:
         UsageError: No working point, or an LS twice.
@@ -353,19 +413,15 @@ def judge(me: MonitorElement, model: Model) -> MEResult:
     me = me.sort()
     if len(np.unique(me.keys)) != len(me):
         raise UsageError(f"{me.name}: the same lumisection stands in the series twice")
-    score = model.score(me)
+    off = ~detector_on(me) if on is None else ~(detector_on(me) & on.contains(me.run, me.lumi))
+    look = _look(me, model, off) if model.detector.localises else _Look(np.where(off, np.nan, model.score(me)))
+    score = look.score
     flag = point.flag(score)
-    mean_loss, bad_fraction, worst = {}, {}, {}
-    bad_bins = np.full(len(me), NOT_JUDGED, np.int32)
+    worst = {}
     for run in np.unique(me.run).tolist():
         rows = np.flatnonzero((me.run == run) & np.isfinite(score))
-        if len(rows) == 0:
-            continue
-        if model.detector.localises:
-            mean_loss[run], share, counts = _loss_summary(me, model, rows)
-            if share is not None and counts is not None:
-                bad_fraction[run], bad_bins[rows] = share, counts
-        worst[run] = _worst(me, model, score, int(rows[np.argmax(score[rows])]))
+        if len(rows):
+            worst[run] = _worst(me, model, score, int(rows[np.argmax(score[rows])]), look.worst_loss.get(run))
     return MEResult(
         me=me.name,
         storage=me.storage,
@@ -377,45 +433,67 @@ def judge(me: MonitorElement, model: Model) -> MEResult:
         threshold=point.threshold,
         note=point.note,
         expected_false_rate=point.expected_false_rate,
-        mean_loss=mean_loss,
-        bad_fraction=bad_fraction,
+        mean_loss=look.mean_loss,
+        bad_fraction=look.bad_fraction,
         worst=worst,
         reference=reference_by_run(me, flag),
         examples=collect_examples(me, model, score, flag),
-        bad_bins=bad_bins,
+        bad_bins=look.bad_bins,
+        off=off,
     )
 
 
-def _loss_summary(
-    me: MonitorElement, model: Model, rows: NDArray[np.intp]
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.int32] | None]:
-    """Return, over the LS ``rows``, the mean loss per bin, the share of LS in which a bin is bad, and bad bins per LS."""
-    total = np.zeros(me.bins)
-    above = np.zeros(me.bins)
-    counts = np.zeros(len(rows), np.int32)
-    block = len(rows) if model.spans_lumis else _BLOCK
-    for start in range(0, len(rows), block):
-        loss = model.score_bins_at(me, rows[start : start + block])
-        total += loss.sum(axis=0)
-        if model.bin_cut is not None:
-            bad = loss > model.bin_cut
-            above += bad.sum(axis=0)
-            counts[start : start + block] = bad.reshape(len(bad), -1).sum(axis=1)
-    if model.bin_cut is None:
-        return total / len(rows), None, None
-    return total / len(rows), above / len(rows), counts
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """What one pass over a series gives: scores and, where the detector can say where, sums of the badness of bins."""
+
+    score: NDArray[np.float64]
+    mean_loss: Mapping[int, NDArray[np.float64]] = field(default_factory=dict)
+    bad_fraction: Mapping[int, NDArray[np.float64]] = field(default_factory=dict)
+    bad_bins: NDArray[np.int32] | None = None
+    worst_loss: Mapping[int, NDArray[np.float64]] = field(default_factory=dict)
 
 
-def _worst(me: MonitorElement, model: Model, score: NDArray[np.float64], at: int) -> WorstLS:
+def _look(me: MonitorElement, model: Model, off: NDArray[np.bool_]) -> _Look:
+    """Score a sorted series run by run; over the judged LS of each, mean the loss per bin and count where it is bad."""
+    score, bad_bins = np.full(len(me), np.nan), np.full(len(me), NOT_JUDGED, np.int32)
+    mean_loss, bad_fraction, worst_loss = {}, {}, {}
+    cut = np.inf if model.bin_cut is None else model.bin_cut
+    for run in np.unique(me.run).tolist():
+        begin, end = np.searchsorted(me.run, [run, run + 1]).tolist()
+        total, above, n, most = np.zeros(me.bins), np.zeros(me.bins), 0, -np.inf
+        block = end - begin if model.spans_lumis else _BLOCK
+        for start in range(begin, end, block):
+            part = slice(start, min(end, start + block))
+            score[part], loss = model.score_with_bins(me[part])
+            score[part][off[part]] = np.nan
+            judged = np.isfinite(score[part])
+            if not judged.any():
+                continue
+            loss, found = (loss, score[part]) if judged.all() else (loss[judged], score[part][judged])
+            if found.max() > most:
+                most, worst_loss[run] = found.max(), loss[found.argmax()].copy()
+            n += len(loss)
+            total += loss.sum(axis=0)
+            if model.bin_cut is not None:
+                bad = loss > cut
+                above += bad.sum(axis=0)
+                bad_bins[np.flatnonzero(judged) + start] = bad.sum(axis=tuple(range(1, bad.ndim)))
+        if n:
+            mean_loss[run] = total / n
+            if model.bin_cut is not None:
+                bad_fraction[run] = above / n
+    return _Look(score, mean_loss, bad_fraction, bad_bins, worst_loss)
+
+
+def _worst(
+    me: MonitorElement, model: Model, score: NDArray[np.float64], at: int, loss: NDArray[np.float64] | None
+) -> WorstLS:
     row = np.array([at])
     return WorstLS(
         lumi=int(me.lumi[at]),
         score=float(score[at]),
         original=me[row].values()[0],
         reconstruction=model.reconstruct_at(me, row)[0] if model.detector.reconstructs else None,
-        loss=model.score_bins_at(me, row)[0] if model.detector.localises else None,
+        loss=loss,
     )
-
-
-def _keys(result: MEResult) -> NDArray[np.uint64]:
-    return (result.run.astype(np.uint64) << np.uint64(32)) | result.lumi

@@ -12,7 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from dqmroot.errors import EmptySelectionError, UsageError
 
-__all__ = ["Combiner", "combine_flags"]
+__all__ = ["TRAINED", "Combiner", "combine_flags"]
+
+TRAINED = "trained"
+"""The rule by which a `Combiner` gives the verdict."""
 
 
 def combine_flags(flags: ArrayLike, rule: str = "any") -> NDArray[np.int8]:
@@ -41,7 +44,7 @@ def combine_flags(flags: ArrayLike, rule: str = "any") -> NDArray[np.int8]:
             raise UsageError(f"rule {rule}: there are only {len(table)} monitoring elements")
         verdict = bad >= need
     else:
-        raise UsageError(f"rule {rule!r}: expected any, all or at_least_N")
+        raise UsageError(f"rule {rule!r}: expected any, all, at_least_N or {TRAINED}")
     return np.where(judged == 0, np.int8(-1), verdict.astype(np.int8))
 
 

@@ -1,14 +1,15 @@
 """Preparation, detector and working point of one monitoring element, as one saved unit.
 
 A model folder holds several models: ``model.json`` names them, with a checksum of each file; each has its own folder with
-``prepare.json``, ``detector.json``, ``arrays.npz`` and ``working_point.json``. Nothing in it is unpickled or executed.
+``prepare.json``, ``detector.json``, ``arrays.npz``, ``working_point.json`` and, of a network, ``loss.csv`` with the loss of each
+pass. ``combiner.json`` beside them joins the scores of all. Nothing in it is unpickled or executed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -17,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqmroot._version import __version__
+from dqmroot.combine import Combiner
 from dqmroot.detectors import Detector, load_detector
 from dqmroot.detectors.base import Progress
 from dqmroot.display import card
 from dqmroot.errors import (
-    EmptySelectionError,
     InputError,
     ModelMismatchError,
     NotFittedError,
@@ -29,15 +30,17 @@ from dqmroot.errors import (
     UsageError,
 )
 from dqmroot.files import folder_name, whole_folder
+from dqmroot.folds import HeldOut, split_good
+from dqmroot.injection import inject
+from dqmroot.modelcard import card_text, loss_table
 from dqmroot.prepare import Preparation, Step
 from dqmroot.series import Axis, MonitorElement
-from dqmroot.threshold import WorkingPoint, find_working_point
+from dqmroot.threshold import WorkingPoint, find_working_point, need_bad, needs_bad
 
-__all__ = ["Model", "load_models", "save_models"]
+__all__ = ["Model", "load_combiner", "load_models", "save_models"]
 
 SCHEMA_VERSION = 1
-
-_FOLDS = 4  # up to so many runs, each is left out in turn; with more, every fifth run is held back
+_COMBINER = "combiner.json"
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class Model:
         self.working_point: WorkingPoint | None = None
         self.bin_cut: float | None = None
         self.sample: TrainingSample | None = None
+        self.held_out: HeldOut | None = None
         self._me = ""
         self._storage = ""
         self._axes: tuple[Axis, ...] = ()
@@ -125,12 +129,16 @@ class Model:
             UsageError: NaN in them.
         """
         good = good[self._enough(good)].require("the selection of good LS with enough entries")
+        self.detector.fit(self._begin(good), progress=progress)
+        return self
+
+    def _begin(self, good: MonitorElement) -> MonitorElement:
+        """Take a sample to learn from, and return it prepared."""
         self.working_point = self.bin_cut = None
         self.preparation = self.preparation.fit(good)
-        self.detector.fit(self.preparation.apply(good), progress=progress)
         self._me, self._storage, self._axes = good.name, good.storage, good.axes
         self.sample = TrainingSample(len(good), tuple(np.unique(good.run).tolist()))
-        return self
+        return self.preparation.apply(good)
 
     def set_working_point(self, method: str, value: float | None, held: MonitorElement, *, source: str = "") -> Self:
         """Find the cut on good LS that were not trained on.
@@ -147,6 +155,8 @@ class Model:
         method: str = "mean_sigma",
         value: float | None = None,
         *,
+        bad: MonitorElement | None = None,
+        faults: Sequence[Mapping[str, Any]] = (),
         progress: Progress | None = None,
     ) -> Self:
         """Fit, and find the working point on LS that were kept apart.
@@ -154,37 +164,67 @@ class Model:
         One run: its last fifth in time is not trained on. Two to four runs: each is left out in turn, a detector that has not
         seen it scores it, and the final detector learns from all of them. More runs: every fifth is not trained on.
 
+        Args:
+            good: Good LS.
+            method: As `find_working_point` names them.
+            value: Its number; its usual one where None.
+            bad: Bad LS, for working points that need some; they are not learnt from.
+            faults: Faults to put into the LS that are kept apart, where there are no bad ones; each as `dqmroot.inject` takes it.
+            progress: Called while learning; optional.
+
         Raises:
             EmptySelectionError: Too few LS to keep some apart.
+            UsageError: A working point that needs bad LS, without any.
         """
+        for detector, sample in self.lessons(good, method, value, bad=bad, faults=faults):
+            detector.fit(sample, progress=progress)
+        return self
+
+    def lessons(
+        self,
+        good: MonitorElement,
+        method: str = "mean_sigma",
+        value: float | None = None,
+        *,
+        bad: MonitorElement | None = None,
+        faults: Sequence[Mapping[str, Any]] = (),
+    ) -> Iterator[tuple[Detector, MonitorElement]]:
+        """Give what `train` fits, one detector with its sample after another; each must be fitted before the next is asked for.
+
+        Many models can so be trained side by side. Arguments and errors are those of `train`.
+        """
+        need_bad(method, bad is not None or bool(faults))
         good = good[self._enough(good)].sort().require("the selection of good LS with enough entries")
-        runs = np.unique(good.run)
-        if len(runs) == 1:
-            n_held = len(good) // 5
-            if n_held == 0:
-                raise EmptySelectionError(
-                    f"{good.name}: {len(good)} good LS are too few to keep some apart for a working point"
-                )
-            held = good[len(good) - n_held :]
-            self.fit(good[: len(good) - n_held], progress=progress).set_working_point(method, value, held)
-            told = f"the last fifth in time of run {runs[0]} ({n_held} LS)"
-        elif len(runs) <= _FOLDS:
-            folds = []
-            for run in runs:
-                apart = good.run == run
-                folds.append(self.fit(good[~apart], progress=progress)._held_scores(good[apart]))
-            self.fit(good, progress=progress)
-            scores, peaks = (np.concatenate(parts) for parts in zip(*folds, strict=True))
-            told = f"each of the runs {', '.join(map(str, runs))} left out in turn"
-            self._cut(method, value, scores, peaks, told)
-        else:
-            apart = np.isin(good.run, runs[2::5])
-            self.fit(good[~apart], progress=progress).set_working_point(method, value, good[apart])
-            told = f"runs {', '.join(map(str, runs[2::5]))}"
+        split = split_good(good)
+        held, scores, peaks, broken = [], [], [], []
+        for apart in split.folds:
+            yield self.detector, self._begin(good[~apart])
+            held.append(good[apart])
+            score, peak = self._held_scores(held[-1])
+            scores.append(score)
+            peaks.append(peak)
+            broken += [
+                (held[-1].keys, self.detector.score(self.preparation.apply(_broken(held[-1], f)))) for f in faults
+            ]
+        if split.again:
+            yield self.detector, self._begin(good)
+        told = split.told
+        if bad is not None and len(bad):
+            bad = bad[self._enough(bad)].sort()
+            broken.append((bad.keys, self.detector.score(self.preparation.apply(bad))))
+            told += f"; {len(bad)} bad LS of {len(np.unique(bad.run))} runs"
+        if faults:
+            told += "; injected " + ", ".join(" ".join(f"{key}={v}" for key, v in fault.items()) for fault in faults)
+        bad_keys, bad_score = (
+            (np.concatenate(part) for part in zip(*broken, strict=True)) if broken else (_NO_KEYS, _NONE)
+        )
+        self.held_out = HeldOut(
+            np.concatenate([one.keys for one in held]), np.concatenate(scores), bad_keys, bad_score, bool(faults)
+        )
+        self._cut(method, value, self.held_out.score, np.concatenate(peaks), told, bad_score if broken else None)
         sample = self.sample
         assert sample is not None
-        self.sample = TrainingSample(sample.n, sample.runs, told)
-        return self
+        self.sample = TrainingSample(sample.n, sample.runs, split.told)
 
     def score(self, me: MonitorElement) -> NDArray[np.float64]:
         """Return ``(n_ls,)`` scores, higher is worse; NaN is not judged: empty, NaN or too few entries.
@@ -199,6 +239,12 @@ class Model:
         """Return the badness of each bin in the ME's own bins, ``(n_ls, …, y, x)``."""
         self._check(me)
         return np.asarray(self.preparation.invert(self.detector.score_bins(self.preparation.apply(me))), np.float64)
+
+    def score_with_bins(self, me: MonitorElement) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return `score` and `score_bins`; the histograms are prepared once, and most detectors look once."""
+        self._check(me)
+        score, bins = self.detector.score_with_bins(self.preparation.apply(me))
+        return np.where(self._enough(me), score, np.nan), np.asarray(self.preparation.invert(bins), np.float64)
 
     def reconstruct(self, me: MonitorElement) -> NDArray[np.float64]:
         """Return what the detector expected, in the ME's own bins and, where it can be, its own counts."""
@@ -277,19 +323,40 @@ class Model:
         return scores, np.concatenate(peaks)
 
     def _cut(
-        self, method: str, value: float | None, scores: NDArray[np.float64], peaks: NDArray[np.float64], source: str
+        self,
+        method: str,
+        value: float | None,
+        scores: NDArray[np.float64],
+        peaks: NDArray[np.float64],
+        source: str,
+        bad: NDArray[np.float64] | None = None,
     ) -> Self:
-        self.working_point = find_working_point(method, value, scores, source=source)
+        point = self.working_point = find_working_point(method, value, scores, bad=bad, source=source)
         self.bin_cut = None
-        if self.working_point.usable and len(peaks):
+        if point.usable and len(peaks):
             # A bin is bad above the cut that the worst bin of a good LS passes as rarely as its score passes the other.
-            cut = find_working_point(method, value, peaks).threshold
+            same = (method, value) if not needs_bad(method) else ("quantile", 1 - min(point.expected_false_rate, 0.5))
+            cut = find_working_point(*same, peaks).threshold
             self.bin_cut = cut if np.isfinite(cut) else None
         return self
 
 
-def save_models(models: Sequence[Model], folder: str | Path) -> None:
+_NO_KEYS, _NONE = np.zeros(0, np.uint64), np.zeros(0)
+
+
+def _broken(held: MonitorElement, fault: Mapping[str, Any]) -> MonitorElement:
+    """Return LS with a fault in each."""
+    plain = {"seed": 0, **{key: value for key, value in fault.items() if key != "fault"}}
+    return inject(held, fault["fault"], **plain).series
+
+
+def save_models(models: Sequence[Model], folder: str | Path, combiner: Combiner | None = None) -> None:
     """Write a model folder, whole or not at all; what stood there before is replaced.
+
+    Args:
+        models: One per ME.
+        folder: Model folder.
+        combiner: What joins their scores to one probability; optional.
 
     Raises:
         UsageError: Two models of one ME, or a folder that holds something else than models.
@@ -317,11 +384,17 @@ def save_models(models: Sequence[Model], folder: str | Path) -> None:
             if model.working_point is not None:
                 text = json.dumps({**model.working_point.to_dict(), "bin_cut": model.bin_cut}, indent=1)
                 (place / "working_point.json").write_text(text + "\n", encoding="utf-8")
+            if model.detector.history_.get("loss"):
+                (place / "loss.csv").write_text(loss_table(model.detector.history_), encoding="utf-8")
             sums = {file.name: _checksum(file) for file in sorted(place.iterdir()) if file.is_file()}
             entries.append({**model.describe(), "folder": folder_name(model.me), "sha256": sums})
-        head = {"schema_version": SCHEMA_VERSION, "dqmroot_version": __version__, "models": entries}
+        head: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "dqmroot_version": __version__, "models": entries}
+        if combiner is not None:
+            text = json.dumps(combiner.to_dict(), indent=1) + "\n"
+            (temporary / _COMBINER).write_text(text, encoding="utf-8")
+            head["combiner"] = _checksum(temporary / _COMBINER)
         (temporary / "model.json").write_text(json.dumps(head, indent=1) + "\n", encoding="utf-8")
-        (temporary / "card.md").write_text("\n".join(map(_card, models)), encoding="utf-8")
+        (temporary / "card.md").write_text("\n".join(map(card_text, models)), encoding="utf-8")
 
 
 def load_models(folder: str | Path, mes: Sequence[str] | None = None) -> list[Model]:
@@ -341,6 +414,8 @@ def load_models(folder: str | Path, mes: Sequence[str] | None = None) -> list[Mo
     try:
         head = json.loads(path.read_text(encoding="utf-8"))
         version, entries = head["schema_version"], {entry["me"]: entry for entry in head["models"]}
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(root, "is not a model folder; dqmroot train makes one") from error
     except OSError as error:
         raise InputError(path, error.strerror or str(error)) from error
     except (ValueError, KeyError, TypeError) as error:
@@ -351,6 +426,26 @@ def load_models(folder: str | Path, mes: Sequence[str] | None = None) -> list[Mo
         if me not in entries:
             raise UnknownNameError("monitoring element", me, entries, str(path))
     return [_load(root, path, entry) for me, entry in entries.items() if mes is None or me in mes]
+
+
+def load_combiner(folder: str | Path) -> Combiner | None:
+    """Read the combiner of a model folder; None where it has none.
+
+    Raises:
+        InputError: Not a model folder, or changed since it was written.
+    """
+    root = Path(folder)
+    try:
+        known = json.loads((root / "model.json").read_text(encoding="utf-8")).get("combiner")
+        if known is None:
+            return None
+        if _checksum(root / _COMBINER) != known:
+            raise InputError(root / _COMBINER, "is not the file that was saved: its checksum differs")
+        return Combiner.from_dict(json.loads((root / _COMBINER).read_text(encoding="utf-8")))
+    except OSError as error:
+        raise InputError(error.filename or root, error.strerror or str(error)) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(root / _COMBINER, f"does not describe a combiner: {error}") from error
 
 
 def _load(root: Path, path: Path, entry: Mapping[str, Any]) -> Model:
@@ -392,40 +487,3 @@ def _empty(path: Path) -> bool:
 def _where(held: MonitorElement) -> str:
     runs = np.unique(held.run)
     return f"{len(held)} LS of {'run' if len(runs) == 1 else 'runs'} {', '.join(map(str, runs[:8]))}"
-
-
-def _card(model: Model) -> str:
-    """Return the model card: what a person should know before trusting the model."""
-    sample, point = model.sample, model.working_point
-    axes = " × ".join(f"{axis.nbins} bins in [{axis.low:g}, {axis.high:g}]" for axis in model.axes)
-    lines = [
-        f"# {model.me}",
-        "",
-        f"- Histogram: {axes}",
-        f"- Preparation: `{model.preparation}`",
-        f"- Detector: `{model.detector!r}`",
-    ]
-    if sample is not None:
-        runs = f"{sample.runs[0]}-{sample.runs[-1]}" if len(sample.runs) > 1 else f"{sample.runs[0]}"
-        lines.append(f"- Trained on {sample.n} LS of {len(sample.runs)} run(s), {runs}")
-        if sample.held_out:
-            lines.append(f"- Working point found on: {sample.held_out}")
-    if point is None:
-        lines.append("- No working point: the model scores, but flags nothing")
-    elif not point.usable:
-        lines.append(f"- Working point `{point.method}={point.value:g}`: {point.note}")
-    else:
-        lines.append(
-            f"- Working point `{point.method}={point.value:g}`: cut {point.threshold:.6g} from {point.n} LS "
-            f"(mean {point.mean:.4g}, σ {point.std:.4g}); expected false rate {point.expected_false_rate:.3g}"
-        )
-        if point.note:
-            lines.append(f"- Note: {point.note}")
-    losses = model.detector.history_.get("val_loss", [])
-    if losses:
-        lines.append(f"- Training: {len(losses)} passes, best validation loss {min(losses):.4g}")
-    lines += [
-        "- Known limits: judges only this histogram with these bins; says nothing of runs unlike those it learnt from",
-        "",
-    ]
-    return "\n".join(lines)

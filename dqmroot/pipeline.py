@@ -17,24 +17,26 @@ import numpy as np
 
 from dqmroot._version import __version__
 from dqmroot.certification import Certification, certify
+from dqmroot.combine import TRAINED
 from dqmroot.deployment import read_models
 from dqmroot.detectors import Detector, detector, detector_class
-from dqmroot.errors import EmptySelectionError, InputError, OutputError, UnknownNameError
+from dqmroot.errors import EmptySelectionError, InputError, OutputError, UnknownNameError, UsageError
 from dqmroot.evaluate import Evaluation, evaluate_scores
-from dqmroot.files import write_text
-from dqmroot.injection import Injected, inject
+from dqmroot.files import folder_name, write_text
+from dqmroot.injection import FAULTS, Injected, inject
 from dqmroot.io.formats import arrays
 from dqmroot.io.storage.identity import describe_file
 from dqmroot.io.storage.source import expand
 from dqmroot.io.tables.hdf5 import write_series
 from dqmroot.io.tables.scores import check_suffix, read_scores, write_scores
 from dqmroot.labels import Labels
-from dqmroot.model import Model, save_models
+from dqmroot.learning import drop_checkpoint, train_combiner, train_many
+from dqmroot.model import Model, load_combiner, save_models
 from dqmroot.prepare import Preparation
 from dqmroot.publication import check_dataset, publish
 from dqmroot.scores import ScoreTable, join
 from dqmroot.series import MonitorElement
-from dqmroot.threshold import parse_working_point
+from dqmroot.threshold import need_bad, parse_working_point
 
 __all__ = [
     "DEFAULT_DATASET",
@@ -50,6 +52,7 @@ __all__ = [
 DEFAULT_DATASET = "/DQM/Run0-dqmroot-v1/DQMIO"
 
 SCHEMA_VERSION = 1
+_PICTURES = 20  # monitoring elements up to which the losses are drawn
 
 Report = Callable[[str, int, int, str], None]
 """Called with (what is being done, steps done, steps in all, a short text)."""
@@ -83,22 +86,32 @@ def train_files(
     detector_name: str = "dense_autoencoder",
     parameters: Mapping[str, Any] | None = None,
     working_point: str = "mean_sigma=3",
+    faults: Sequence[Mapping[str, Any]] = (),
+    combine: bool = False,
+    checkpoint: str | Path | None = None,
     report: Report | None = None,
 ) -> Outcome:
-    """Train one model per monitoring element and write a model folder.
+    """Train one model per monitoring element and write a model folder; files that cannot be read are left out, and told.
+
+    Dense autoencoders of equal shape learn together, so that many cost little more than one. Beside each network lie
+    ``loss.csv`` and, up to 20 MEs, ``loss.png``.
 
     Args:
         files: nanoDQMIO files, globs or lists.
         patterns: Names or patterns of MEs.
         out: Model folder.
         select: Selection of LS, as `dqmroot.read` takes it: ``golden``, ``dcs``, ``runs``, ``lumis``.
-        labels: A csv file with run, lumi and a column of 1 (good) and 0 (bad); LS that are not good are left out.
+        labels: A csv file with run, lumi and a column of 1 (good) and 0 (bad); LS that are not good are not learnt from, bad ones
+            serve working points and the combination.
         label_column: That column.
         min_entries_per_bin: LS with fewer entries per bin are neither learnt from nor judged.
         prepare: Steps, such as ``"include_flow normalise(integral)"``; by default chosen by the number of bins.
         detector_name: Which detector.
         parameters: Its parameters.
-        working_point: Such as ``"false_rate=1e-3"``.
+        working_point: Such as ``"false_rate=1e-3"``; ``"detection_rate=0.99"`` and ``"f1=0.01"`` need bad LS or faults.
+        faults: Faults put into LS that are kept apart, each as `dqmroot.inject` takes it, such as ``{"fault": "dead"}``.
+        combine: Also train what joins the scores of all MEs to one probability; needs bad LS or faults.
+        checkpoint: Folder in which the state of an unfinished training is kept; the same call goes on where it was.
         report: Called while training.
 
     Raises:
@@ -109,24 +122,53 @@ def train_files(
     if prepare is not None:
         Preparation.parse(prepare)
     good_of = None if labels is None else Labels.from_csv(labels, label_column)
+    for fault in faults:
+        _check_fault(**fault)
+    need_bad(method, good_of is not None or bool(faults))
+    if combine and good_of is None and not faults:
+        raise UsageError("a trained combination needs bad LS: labels with some, or faults to inject")
     _check_target(Path(out))
     paths = expand(files)
-    found = arrays(paths, patterns, **(select or {}))
+    errors: list[InputError] = []
+    try:
+        found = arrays(paths, patterns, errors=errors, **(select or {}))
+    except UnknownNameError:
+        _raise_if_none(paths, errors)
+        raise
+    _raise_if_none(paths, errors)
     series = [found.series(name) for name in found.names]
     if not series:
         raise EmptySelectionError(f"{', '.join(patterns)}: no lumisection left after selection")
-    models = []
-    for i, me in enumerate(series):
-        good = me if good_of is None else me[good_of.look_up(me.run, me.lumi) == 1]
-        good = good.require("the selection of good LS")
+    models, goods, bads = [], [], []
+    for me in series:
+        known = np.ones(len(me), np.int8) if good_of is None else good_of.look_up(me.run, me.lumi)
+        goods.append(me[known == 1].require("the selection of good LS"))
+        bads.append(None if faults or not (known == 0).any() else me[known == 0])
         made = detector(detector_name, **(parameters or {}))
         steps = default_preparation(me, made) if prepare is None else Preparation.parse(prepare)
-        model = Model(prepare=steps, detector=made, min_entries_per_bin=min_entries_per_bin)
-        model.train(good, method, value, progress=_progress(report, f"{me.name} ({i + 1}/{len(series)})"))
-        models.append(model)
-    save_models(models, out)
-    _write_manifest(Path(out) / "manifest.json", "train", paths, (), {"mes": [model.me for model in models]})
-    return Outcome((Path(out),), (), {"models": [model.describe() for model in models]})
+        models.append(Model(prepare=steps, detector=made, min_entries_per_bin=min_entries_per_bin))
+    what = series[0].name if len(series) == 1 else f"{len(series)} monitoring elements"
+    train_many(
+        models, goods, method, value, bads=bads, faults=faults, progress=_progress(report, what), checkpoint=checkpoint
+    )
+    save_models(models, out, train_combiner(models) if combine else None)
+    if checkpoint is not None:
+        drop_checkpoint(checkpoint)
+    _draw_losses(models, Path(out))
+    _write_manifest(Path(out) / "manifest.json", "train", paths, errors, {"mes": [model.me for model in models]})
+    return Outcome((Path(out),), tuple(errors), {"models": [model.describe() for model in models]})
+
+
+def _draw_losses(models: Sequence[Model], folder: Path) -> None:
+    """Draw the loss of each pass beside ``loss.csv``."""
+    learnt = [model for model in models if model.detector.history_.get("loss")]
+    if not learnt or len(learnt) > _PICTURES:
+        return
+    from dqmroot.plot import plot_loss, save_figure
+
+    for model in learnt:
+        figure = plot_loss(model.detector.history_, title=model.me)
+        save_figure(figure, folder / folder_name(model.me) / "loss.png")
 
 
 def score_files(
@@ -184,10 +226,13 @@ def certify_files(
     *,
     dataset: str = DEFAULT_DATASET,
     rule: str = "any",
+    dcs: Mask | None = None,
     report: Report | None = None,
     **select: Any,
 ) -> tuple[Certification, Outcome]:
     """Certify files with all models of a folder; write the JSON files and one DQM GUI file per run.
+
+    LS that are not in ``dcs``, the DCS-only JSON, are listed as not judged: the detector was off.
 
     Raises:
         InputError: None of the files can be read.
@@ -197,12 +242,19 @@ def certify_files(
     folder = Path(out)
     _check_target(folder)
     models = read_models(model_folder)
+    combiner = load_combiner(model_folder) if rule == TRAINED else None
+    on = RunMask.from_json(Path(dcs)) if isinstance(dcs, str | os.PathLike) else dcs
     paths = expand(files)
     series, errors = _read_for(models, paths, select, report)
     if report:
         report("judging", 0, 1, "")
     cert = certify(
-        list(series.values()), models, rule=rule, inputs=[describe_file(path) for path in _good(paths, errors)]
+        list(series.values()),
+        models,
+        rule=rule,
+        combiner=combiner,
+        dcs=on,
+        inputs=[describe_file(path) for path in _good(paths, errors)],
     )
     outputs = [*cert.save(folder), *publish(cert, folder, dataset=dataset)]
     summary = {**cert.to_dict()["counts"], "runs": len(np.unique(cert.run)), "lumisections": len(cert)}
@@ -242,10 +294,7 @@ def inject_files(
         raise UnknownNameError(
             "file ending of an injected series", Path(out).suffix or Path(out).name, (".h5", ".hdf5")
         )
-    known = [*inspect.signature(inject).parameters][2:]
-    for key in parameters:
-        if key not in known:
-            raise UnknownNameError("parameter", key, known, f"fault {fault}")
+    _check_fault(fault, **parameters)
     _check_target(Path(out).parent)
     paths = expand(files)
     found = arrays(paths, patterns, **(select or {}))
@@ -269,6 +318,16 @@ def inject_files(
     write_text(labels, "\n".join(["run,lumi,good", *rows]) + "\n")
     summary = {"mes": found.names, "lumisections": len(keys), "faulty": len(bad_keys), **record}
     return Outcome((Path(out), labels), (), summary)
+
+
+def _check_fault(fault: str, **parameters: Any) -> None:
+    """Find a fault or parameter that does not exist before any file is read."""
+    if fault not in FAULTS:
+        raise UnknownNameError("fault", fault, FAULTS)
+    known = [*inspect.signature(inject).parameters][2:]
+    for key in parameters:
+        if key not in known:
+            raise UnknownNameError("parameter", key, known, f"fault {fault}")
 
 
 def _truth_of(bad: Injected) -> MonitorElement:

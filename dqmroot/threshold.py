@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dqmroot.errors import EmptySelectionError, UnknownNameError, UsageError
 
-__all__ = ["NO_SPREAD", "WorkingPoint", "find_working_point", "parse_working_point"]
+__all__ = ["NO_SPREAD", "WorkingPoint", "find_working_point", "need_bad", "needs_bad", "parse_working_point"]
 
 NO_SPREAD = "no spread: nothing can be flagged from this sample"
 
@@ -49,6 +49,8 @@ class WorkingPoint:
         expected_false_rate: Share of good LS expected above the cut (the observed share, at least 1/(n+1)).
         note: Why there is no cut, or what to know about it; may be empty.
         source: Which LS these were.
+        n_bad: Bad LS it was found with.
+        expected_detection: Share of them above the cut; None where there were none.
 
     Examples:
         >>> model.working_point.method, model.working_point.usable
@@ -64,6 +66,8 @@ class WorkingPoint:
     expected_false_rate: float
     note: str = ""
     source: str = ""
+    n_bad: int = 0
+    expected_detection: float | None = None
 
     @property
     def usable(self) -> bool:
@@ -84,7 +88,8 @@ class WorkingPoint:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> WorkingPoint:
         """Read what `to_dict` wrote."""
-        values: dict[str, Any] = {key: float("nan") if v is None else v for key, v in data.items()}
+        unknown = {"expected_detection": None}
+        values: dict[str, Any] = {key: unknown.get(key, float("nan")) if v is None else v for key, v in data.items()}
         return cls(**values)
 
 
@@ -103,7 +108,7 @@ def find_working_point(
         method: One of these.
         value: Its number; its usual one where None.
         scores: ``(n,)`` of good LS; NaN are left out.
-        bad: ``(m,)`` of bad LS, for the methods that need them.
+        bad: ``(m,)`` of bad LS, for the methods that need them; to the others they tell the detection to expect.
         source: Which LS these are.
 
     Raises:
@@ -118,8 +123,7 @@ def find_working_point(
         raise UsageError(f"working point {method}={number}: the number of σ must not be negative")
     if method not in _SIGMAS and not 0 < number < 1 and not (method == "detection_rate" and number == 1):
         raise UsageError(f"working point {method}={number}: must lie between 0 and 1")
-    if method in _NEED_BAD and bad is None:
-        raise UsageError(f"working point {method}: needs bad LS too; without them use false_rate or mean_sigma")
+    need_bad(method, bad is not None)
     array = np.asarray(scores, np.float64)
     array = np.sort(array[np.isfinite(array)])
     if len(array) == 0:
@@ -140,7 +144,27 @@ def find_working_point(
         threshold = _from_spread(method, number, array)
     above = int((array > threshold).sum())
     rate = float("nan") if np.isnan(threshold) else max(above, 1) / (n if above else n + 1)
-    return WorkingPoint(method, number, threshold, n, mean, std, rate, note, source)
+    found = np.asarray([] if bad is None else bad, np.float64)
+    found = found[~np.isnan(found)]
+    detected = float((found > threshold).mean()) if len(found) and not np.isnan(threshold) else None
+    return WorkingPoint(method, number, threshold, n, mean, std, rate, note, source, len(found), detected)
+
+
+def needs_bad(method: str) -> bool:
+    """Return whether a method needs bad LS beside the good ones."""
+    return method in _NEED_BAD
+
+
+def need_bad(method: str, known: bool) -> None:
+    """Check that there are bad LS where a method needs them.
+
+    Raises:
+        UsageError: There are none.
+    """
+    if needs_bad(method) and not known:
+        raise UsageError(
+            f"working point {method}: needs bad LS too, labelled or injected; without them use false_rate or mean_sigma"
+        )
 
 
 def _from_spread(method: str, number: float, good: NDArray[np.float64]) -> float:
@@ -177,7 +201,7 @@ def parse_working_point(text: str) -> tuple[str, float | None]:
         UnknownNameError: No such method.
         UsageError: Not of that form.
     """
-    match = re.fullmatch(r"\s*([a-z_]+)\s*(?:=\s*([^=\s]+)\s*)?", text)
+    match = re.fullmatch(r"\s*([a-z_][a-z_0-9]*)\s*(?:=\s*([^=\s]+)\s*)?", text)
     if match is None:
         raise UsageError(f"working point {text!r}: expected method=number, such as false_rate=1e-3")
     method, number = match.groups()

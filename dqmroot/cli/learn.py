@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from typing import Any
 
 from dqmroot.cli.console import (
@@ -27,7 +28,7 @@ def add_verbs(verbs: Any) -> None:
         "train",
         _train,
         "train one model per monitoring element on good lumisections",
-        "dqmroot train dqmroot/data/demo.root --me 'Hcal/**' --runs 355100-355102 -o model",
+        "dqmroot train demo.root --me 'CSC/**' --runs 355100-355102 -o model",
     )
     train.add_argument("files", nargs="+", metavar="FILES")
     train.add_argument(
@@ -53,9 +54,30 @@ def add_verbs(verbs: Any) -> None:
         "--working-point",
         default="mean_sigma=3",
         metavar="METHOD=X",
-        help="mean_sigma=3, quantile=0.99, false_rate=1e-3",
+        help="mean_sigma=3, median_mad=3, quantile=0.99, false_rate=1e-3; with bad LS also detection_rate=0.99, f1=0.01",
+    )
+    train.add_argument(
+        "--inject",
+        action="append",
+        default=[],
+        metavar="FAULT",
+        help="a fault put into LS that are kept apart, to have bad ones: 'dead where=channel'; repeatable",
+    )
+    train.add_argument(
+        "--combine", action="store_true", help="also train what joins all MEs, for certify --rule trained; needs bad LS"
     )
     train.add_argument("--seed", type=int, metavar="N", help="seed of the detector")
+    train.add_argument(
+        "--precision",
+        choices=("float32", "mixed_float16", "mixed_bfloat16"),
+        help="of a convolutional network; mixed ones are for GPUs",
+    )
+    train.add_argument("--require-gpu", action="store_true", help="fail where no GPU is seen")
+    train.add_argument(
+        "--checkpoint",
+        metavar="FOLDER",
+        help="keep the state of the training here; the same command goes on where it was",
+    )
     train.add_argument("--json", action="store_true", help="describe the models on stdout")
 
     score = new_verb(
@@ -63,7 +85,7 @@ def add_verbs(verbs: Any) -> None:
         "score",
         _score,
         "score lumisections with the models of a folder",
-        "dqmroot score dqmroot/data/demo.root --model model -o scores.csv",
+        "dqmroot score demo.root --model model -o scores.csv",
     )
     score.add_argument("files", nargs="+", metavar="FILES")
     score.add_argument("--model", required=True, metavar="MODEL", help="model folder")
@@ -76,7 +98,7 @@ def add_verbs(verbs: Any) -> None:
         "evaluate",
         _evaluate,
         "compare scores with labels",
-        "dqmroot evaluate scores.csv --labels labels.csv",
+        "dqmroot evaluate scores.csv --labels demo-labels.csv --label-column csc",
     )
     evaluate.add_argument("scores", metavar="SCORES")
     evaluate.add_argument(
@@ -93,12 +115,23 @@ def add_verbs(verbs: Any) -> None:
     evaluate.add_argument("--json", action="store_true", help="for a machine, on stdout")
 
 
+def _fault(text: str) -> dict[str, Any]:
+    """Read ``dead where=channel`` as a fault that `dqmroot.inject` takes."""
+    fault, *pairs = shlex.split(text) or [""]
+    return {"fault": fault, **settings(pairs, f"--inject {fault}")}
+
+
 def _train(args: argparse.Namespace) -> int:
     from dqmroot.pipeline import train_files
 
     parameters = settings(args.set)
-    if args.seed is not None:
-        parameters["seed"] = args.seed
+    for key in ("seed", "precision"):
+        if getattr(args, key) is not None:
+            parameters[key] = getattr(args, key)
+    if args.require_gpu:
+        from dqmroot.detectors.training import require_gpu
+
+        say(args, f"GPU: {require_gpu()}")
     with progress(args) as report:
         done = train_files(
             args.files,
@@ -112,6 +145,9 @@ def _train(args: argparse.Namespace) -> int:
             detector_name=args.detector,
             parameters=parameters,
             working_point=args.working_point,
+            faults=[_fault(text) for text in args.inject],
+            combine=args.combine,
+            checkpoint=args.checkpoint,
             report=report,
         )
     models = done.summary["models"]

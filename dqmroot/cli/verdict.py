@@ -20,14 +20,14 @@ def add_verbs(verbs: Any) -> None:
         "certify",
         _certify,
         "judge every lumisection and write the certification, with one DQM GUI file per run",
-        "dqmroot certify dqmroot/data/demo.root --model model -o certification",
+        "dqmroot certify demo.root --model model --runs 355105 -o certification",
     )
     certify.add_argument("files", nargs="+", metavar="FILES")
     certify.add_argument("--model", required=True, metavar="MODEL", help="model folder")
     certify.add_argument("-o", "--output", required=True, metavar="OUT", help="output folder")
     certify.add_argument("--dataset", metavar="/PD/Era/Tier", help="dataset in the names of the DQM GUI files")
-    certify.add_argument("--rule", default="any", metavar="RULE", help="how MEs combine: any, at_least_N, all")
-    add_selection(certify)
+    certify.add_argument("--rule", default="any", metavar="RULE", help="how MEs combine: any, at_least_N, all, trained")
+    add_selection(certify, off="LS that are not in it are listed as not judged, detector off")
     certify.add_argument(
         "--fail-on-bad", action="store_true", help=f"exit with {_FAIL_ON_BAD} when an LS is judged bad"
     )
@@ -75,6 +75,9 @@ def add_verbs(verbs: Any) -> None:
         verbs, "demo", _demo, "run the whole job on the data that dqmroot carries", "dqmroot demo -o demo-output"
     )
     demo.add_argument("-o", "--output", default="demo-output", metavar="OUT", help="output folder (demo-output)")
+    demo.add_argument(
+        "--data", metavar="FOLDER", help="only write what the examples use: demo.root, labels, a campaign"
+    )
 
 
 def _certify(args: argparse.Namespace) -> int:
@@ -148,8 +151,12 @@ def _report(args: argparse.Namespace) -> int:
 
 
 def _demo(args: argparse.Namespace) -> int:
-    from dqmroot.demo import run_demo
+    from dqmroot.demo import copy_data, run_demo
 
+    if args.data is not None:
+        for path in copy_data(Path(args.data)):
+            say(args, f"wrote {path}")
+        return 0
     with progress(args) as report:
         told_lines = run_demo(Path(args.output), report)
     for line in told_lines:

@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dqmroot.detectors.backend import load_keras, weights_of
-from dqmroot.detectors.base import Detector, Progress, Sample
+from dqmroot.detectors.base import Detector, Progress, Sample, values_of
 from dqmroot.detectors.dense import DenseAutoencoder
-from dqmroot.detectors.training import held_rows, mean_of_largest_loss
+from dqmroot.detectors.shapes import runs_of
+from dqmroot.detectors.training import held_rows, keep_state, mean_of_largest_loss, resume_state
 from dqmroot.errors import UsageError
 
-__all__ = ["fit_many"]
+__all__ = ["fit_many", "training_key"]
 
 _AT_ONCE = 128  # networks in one: more do not get cheaper, and memory grows
 
 
-def fit_many(detectors: Sequence[Detector], samples: Sequence[Sample], *, progress: Progress | None = None) -> None:
+_KEPT_EVERY = 10  # passes: the state of many networks is large
+
+
+def training_key(made: Detector, sample: Sample) -> str:
+    """Return a name, 64 hexadecimal digits, that no other detector, parameters or sample have."""
+    values = values_of(sample)
+    digest = hashlib.sha256(json.dumps([made.name, made.parameters, values.shape], default=str).encode())
+    digest.update(values.data)
+    digest.update(np.ascontiguousarray(runs_of(sample)).data)
+    return digest.hexdigest()
+
+
+def fit_many(
+    detectors: Sequence[Detector],
+    samples: Sequence[Sample],
+    *,
+    progress: Progress | None = None,
+    checkpoint: str | Path | None = None,
+) -> None:
     """Fit each detector to its own sample; dense autoencoders with the same parameters and bins learn together.
 
     Each network gets the first weights and the order of LS that it would get alone; from samples of equal length it learns the
@@ -30,6 +51,8 @@ def fit_many(detectors: Sequence[Detector], samples: Sequence[Sample], *, progre
         detectors: Not fitted; all become fitted.
         samples: One for each.
         progress: Called while learning; optional.
+        checkpoint: Folder in which networks keep the state of their training, each in a file of its own: called again with it, an
+            interrupted training goes on. Files are removed when training has ended.
 
     Raises:
         DQMError: As `Detector.fit` does, for the first sample that cannot be learnt from.
@@ -46,14 +69,23 @@ def fit_many(detectors: Sequence[Detector], samples: Sequence[Sample], *, progre
     for members in groups.values():
         for start in range(0, len(members), _AT_ONCE):
             part = members[start : start + _AT_ONCE]
+            state = None
+            if checkpoint is not None:
+                name = "".join(training_key(detectors[i], samples[i]) for i in part)
+                state = Path(checkpoint) / f"{hashlib.sha256(name.encode()).hexdigest()}.npz"
             if len(part) == 1:
-                detectors[part[0]].fit(samples[part[0]], progress=progress)
+                detectors[part[0]].fit(samples[part[0]], progress=progress, checkpoint=state)
             else:
-                _fit_together([detectors[i] for i in part], [checked[i] for i in part], progress)
+                _fit_together([detectors[i] for i in part], [checked[i] for i in part], progress, state)
+            if state is not None:
+                state.unlink(missing_ok=True)
 
 
 def _fit_together(
-    detectors: Sequence[Any], samples: Sequence[tuple[NDArray[np.float32], Sample]], progress: Progress | None
+    detectors: Sequence[Any],
+    samples: Sequence[tuple[NDArray[np.float32], Sample]],
+    progress: Progress | None,
+    state: Path | None,
 ) -> None:
     """Train as `dqmroot.detectors.training.train_passes` does, all networks in one step."""
     flats = [values.reshape(len(values), -1) for values, _ in samples]
@@ -67,8 +99,14 @@ def _fit_together(
     steps = -(-max(map(len, learnt)) // batch)
     best = weights_of(network)
     histories: list[dict[str, list[float]]] = [{"loss": [], "val_loss": []} for _ in detectors]
-    running = np.ones(len(detectors), np.bool_)
-    for epoch in range(schedule.epochs):
+    kept: dict[str, list[Any]] = {"loss": [], "val_loss": []}
+    if state is not None and state.is_file():
+        best = resume_state(network, state, kept)
+        histories = [{key: [row[i] for row in rows] for key, rows in kept.items()} for i in range(len(detectors))]
+    running = np.array([_waited(history) < schedule.patience for history in histories])
+    for epoch in range(len(kept["loss"]), schedule.epochs):
+        if not running.any():
+            break
         orders = [
             np.resize(np.random.default_rng([made.seed, epoch]).permutation(len(rows)), steps * batch)
             for made, rows in zip(detectors, learnt, strict=True)
@@ -85,6 +123,9 @@ def _fit_together(
         weights = weights_of(network)
         for i, made in enumerate(detectors):
             if not running[i]:
+                # Kept as long as the others, so that the state of all is one table.
+                for losses in histories[i].values():
+                    losses.append(float("nan"))
                 continue
             made.weights_ = [
                 weight[i].reshape(weight[i].shape[-1] if j % 2 else weight[i].shape) for j, weight in enumerate(weights)
@@ -94,20 +135,25 @@ def _fit_together(
             histories[i]["loss"].append(_loss(made, learnt[i][:1024]))
             losses.append(loss)
             if loss == min(losses):
-                for kept, weight in zip(best, weights, strict=True):
-                    kept[i] = weight[i]
-            running[i] = len(losses) - 1 - int(np.argmin(losses)) < schedule.patience
+                for one, weight in zip(best, weights, strict=True):
+                    one[i] = weight[i]
+            running[i] = _waited(histories[i]) < schedule.patience
+        if state is not None and (epoch + 1) % _KEPT_EVERY == 0:
+            table = {key: [list(row) for row in zip(*(h[key] for h in histories), strict=True)] for key in kept}
+            keep_state(network, state, table, best)
         if progress:
-            progress(
-                epoch + 1,
-                schedule.epochs,
-                f"{len(detectors)} networks, loss {np.mean([h['val_loss'][-1] for h in histories]):.3g}",
-            )
-        if not running.any():
-            break
+            told = np.nanmean([h["val_loss"][-1] for h in histories])
+            progress(epoch + 1, schedule.epochs, f"{len(detectors)} networks, loss {told:.3g}")
     for i, (made, (values, _)) in enumerate(zip(detectors, samples, strict=True)):
         made.weights_ = [weight[i].reshape(-1) if j % 2 else weight[i] for j, weight in enumerate(best)]
-        made.history_, made.bins_ = histories[i], values.shape[1:]
+        made.history_ = {key: [loss for loss in losses if not np.isnan(loss)] for key, losses in histories[i].items()}
+        made.bins_ = values.shape[1:]
+
+
+def _waited(history: dict[str, list[float]]) -> int:
+    """Return how many passes ago the best one was; those after the end of a training count too."""
+    losses = history["val_loss"]
+    return len(losses) - 1 - int(np.nanargmin(losses)) if losses else 0
 
 
 def _loss(made: DenseAutoencoder, rows: NDArray[np.float32]) -> float:

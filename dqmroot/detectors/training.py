@@ -18,7 +18,17 @@ from dqmroot.errors import UsageError
 
 _WATCHED_AT_ONCE = 4096
 
-__all__ = ["Schedule", "gpus", "held_rows", "mean_of_largest_loss", "require_gpu", "train", "train_passes"]
+__all__ = [
+    "Schedule",
+    "gpus",
+    "held_rows",
+    "keep_state",
+    "mean_of_largest_loss",
+    "require_gpu",
+    "resume_state",
+    "train",
+    "train_passes",
+]
 
 Arrays = NDArray[Any] | tuple[NDArray[Any], ...]
 Pair = tuple[Arrays, Arrays]
@@ -53,6 +63,14 @@ def gpus() -> list[str]:
         return []
 
 
+def _seen() -> str:
+    """Return the names of all devices that the backend sees."""
+    try:
+        return ", ".join(map(str, load_keras().distribution.list_devices())) or "no device"
+    except (RuntimeError, ValueError):
+        return "none"
+
+
 def require_gpu() -> str:
     """Return the name of the first GPU that the backend of Keras sees.
 
@@ -62,7 +80,9 @@ def require_gpu() -> str:
     found = gpus()
     if not found:
         backend = load_keras().backend.backend()
-        raise UsageError(f"no GPU: {backend} sees none; pip install 'dqmroot[gpu]' brings the libraries for one")
+        raise UsageError(
+            f"no GPU: {backend} sees {_seen()}; pip install 'dqmroot[gpu]' brings the libraries for one from NVIDIA"
+        )
     return found[0]
 
 
@@ -153,7 +173,7 @@ def train_passes(
     history: dict[str, list[float]] = {"loss": [], "val_loss": []}
     best = weights_of(network)
     if schedule.checkpoint is not None and schedule.checkpoint.is_file():
-        best = _resume(network, schedule.checkpoint, history)
+        best = resume_state(network, schedule.checkpoint, history)
     with _told(schedule.batch_size):
         for epoch in range(len(history["loss"]), schedule.epochs):
             if _waited(history) >= schedule.patience:
@@ -177,7 +197,7 @@ def train_passes(
             if _waited(history) == 0:
                 best = weights_of(network)
             if schedule.checkpoint is not None:
-                _keep(network, schedule.checkpoint, history, best)
+                keep_state(network, schedule.checkpoint, history, best)
             if progress:
                 progress(epoch + 1, schedule.epochs, f"loss {history['val_loss'][-1]:.3g}")
     network.set_weights(best)
@@ -208,8 +228,8 @@ def _loss_of(network: Any, x: Arrays, y: Arrays) -> float:
     return sums / n
 
 
-def _keep(network: Any, path: Path, history: dict[str, list[float]], best: list[NDArray[Any]]) -> None:
-    """Write the state of a training, whole or not at all."""
+def keep_state(network: Any, path: Path, history: dict[str, list[Any]], best: list[NDArray[Any]]) -> None:
+    """Write the state of a training, whole or not at all: weights, best weights, optimiser, loss of each pass."""
     from dqmroot.files import whole_file
 
     arrays: dict[str, Any] = {f"best_{i}": weight for i, weight in enumerate(best)}
@@ -220,8 +240,12 @@ def _keep(network: Any, path: Path, history: dict[str, list[float]], best: list[
         np.savez(file, allow_pickle=False, **arrays)
 
 
-def _resume(network: Any, path: Path, history: dict[str, list[float]]) -> list[NDArray[Any]]:
-    """Take up a training where it was; return the best weights so far."""
+def resume_state(network: Any, path: Path, history: dict[str, list[Any]]) -> list[NDArray[Any]]:
+    """Take up a training where `keep_state` left it; return the best weights so far.
+
+    Raises:
+        UsageError: The file is not of this training.
+    """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             n = len(weights_of(network))
@@ -231,7 +255,7 @@ def _resume(network: Any, path: Path, history: dict[str, list[float]]) -> list[N
             for i, variable in enumerate(network.optimizer.variables):
                 variable.assign(stored[f"optimizer_{i}"])
             for key in history:
-                history[key] = [float(value) for value in stored[key]]
+                history[key] = stored[key].tolist()
     except (KeyError, ValueError, OSError) as error:
         raise UsageError(f"{path}: not a checkpoint of this training, remove it: {error}") from error
     return best
