@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from dqmroot.certification import BAD, GOOD, Certification
 from dqmroot.detectors import detector
+from dqmroot.files import whole_file, write_text
 from dqmroot.io.formats import arrays
 from dqmroot.model import Model, save_models
 from dqmroot.pipeline import Report, certify_files
@@ -18,7 +20,7 @@ from dqmroot.prepare import Preparation
 from dqmroot.reports import draw_certification, gui_files
 from dqmroot.reports import report as write_report
 
-__all__ = ["DATA", "run_demo"]
+__all__ = ["DATA", "copy_data", "run_demo"]
 
 # How each kind of histogram is prepared and learnt: spectra with their flow bins, maps rebinned for the dense network.
 _RECIPES: dict[int, tuple[str, dict[str, Any]]] = {
@@ -27,6 +29,49 @@ _RECIPES: dict[int, tuple[str, dict[str, Any]]] = {
 }
 
 DATA = Path(__file__).parent / "data"
+
+_CAMPAIGN = """\
+[inputs]
+files = ["demo.root"]
+runs = "355105"
+
+[output]
+folder = "campaign"
+dataset = "/Demo/Run2024A-dqmroot-v1/DQMIO"
+
+[training]
+mes = ["CSC/**", "Hcal/**"]
+files = ["demo.root"]
+runs = "355100-355102"
+detector = "pca"
+
+[resources]
+workers = 2
+"""
+
+
+def copy_data(folder: Path) -> list[Path]:
+    """Write what every example in the help of the command line uses: the data that dqmroot carries, labels, a campaign.
+
+    The columns of the labels are 1 good / 0 bad: ``hcal`` and ``csc`` of one monitoring element each, ``good`` of both.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
+    truth = json.loads((DATA / "demo.json").read_text(encoding="utf-8"))
+    rows = {(run, lumi): [1, 1] for run in truth["good_runs"] for lumi in range(1, 61)}
+    rows |= {(truth["bad_run"], lumi): [1, 1] for lumi in range(1, 51)}
+    for fault in truth["faults"]:
+        first, last = fault["lumi"]
+        for lumi in range(first, last + 1):
+            rows[truth["bad_run"], lumi][not fault["me"].startswith("Hcal/")] = 0
+    labels = [f"{run},{lumi},{min(both)},{both[0]},{both[1]}" for (run, lumi), both in rows.items()]
+    texts = {"demo-labels.csv": "\n".join(["run,lumi,good,hcal,csc", *labels, ""]), "demo.toml": _CAMPAIGN}
+    with whole_file(folder / "demo.root") as temporary:
+        shutil.copyfile(DATA / "demo.root", temporary)
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    return [folder / name for name in ("demo.root", *texts)]
 
 
 def run_demo(out: Path, report: Report | None = None) -> list[str]:

@@ -20,7 +20,11 @@ option, says what is wrong, and, where there is one, the nearest right name.
 from __future__ import annotations
 
 import difflib
+import errno
+import itertools
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import ClassVar
 
 __all__ = [
@@ -61,6 +65,19 @@ def nearest(name: str, known: Iterable[str], n: int = 3) -> list[str]:
         if (tail and tail in other.lower()) or difflib.SequenceMatcher(None, lower, other.lower()).ratio() >= 0.5
     ]
     return close[:n]
+
+
+def _instead(path: Path) -> str:
+    """Return what is there instead of a path that is not: files of a similar name, or the folder that is missing, too."""
+    folder = path.parent
+    if not folder.is_dir():
+        return f" (there is no folder {folder})"
+    try:
+        with os.scandir(folder) as entries:
+            close = nearest(path.name, [entry.name for entry in itertools.islice(entries, 5000)])
+    except OSError:
+        return ""
+    return f"; nearest: {', '.join(close)}" if close else ""
 
 
 class DQMWarning(UserWarning):
@@ -141,6 +158,8 @@ class InputError(DQMError):
 
     def __init__(self, path: object, what: str, tree: str = "", entry: int | None = None) -> None:
         place = str(path)
+        if what == os.strerror(errno.ENOENT) and "://" not in place:
+            what += _instead(Path(place))
         if tree:
             place += f", {tree}"
         if entry is not None:

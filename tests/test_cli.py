@@ -166,7 +166,7 @@ def test_root_reads_what_was_certified(model: Path, tmp_path: Path) -> None:
         (["train", DEMO, "--me", SIZE, "--labels", "absent.csv", "-o", "m"], 3, "absent.csv: No such file"),
         (["train", DEMO, "--me", SIZE, "--runs", "b-a", "-o", "m"], 2, "--runs 'b-a': expected numbers and ranges"),
         (["train", DEMO, "--me", SIZE, "-o", f"{DEMO}/m"], 5, "cannot be written"),
-        (["score", DEMO, "--model", "absent", "-o", "s.csv"], 3, "model.json: No such file"),
+        (["score", DEMO, "--model", "absent", "-o", "s.csv"], 3, "absent: is not a model folder; dqmroot train makes one"),
         (["score", DEMO, "--model", "MODEL", "-o", "s.txt"], 2, "'.txt'"),
         (["score", DEMO, "--model", "MODEL", "-o", f"{DEMO}/s.csv"], 5, "cannot be written"),
         (["score", DEMO, "--model", "MODEL", "--runs", "1", "-o", "s.csv"], 2, "no lumisection left"),

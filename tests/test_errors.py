@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -50,3 +53,14 @@ def test_exit_codes(name: str, code: int) -> None:
     kind = getattr(errors, name)
     assert issubclass(kind, DQMError)
     assert kind.exit_code == code
+
+
+def test_a_path_that_is_not_there_tells_what_is(tmp_path: Path) -> None:
+    (tmp_path / "nano_355105.root").touch()
+    missing = os.strerror(errno.ENOENT)
+    error = InputError(tmp_path / "nano_355106.root", missing)
+    assert str(error).endswith("No such file or directory; nearest: nano_355105.root")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    assert str(InputError(tmp_path / "a" / "b" / "c.root", missing)).endswith(f"(there is no folder {tmp_path}/a/b)")
+    assert str(InputError(tmp_path / "xyz", missing)).endswith("No such file or directory")
+    assert "nearest" not in str(InputError("root://host//nano_355106.root", missing))

@@ -10,12 +10,13 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from dqmroot._version import __version__
 from dqmroot.cli import campaign, data, learn, tools, verdict
 from dqmroot.cli.console import keep_log
-from dqmroot.errors import DQMError, UsageError, nearest
+from dqmroot.errors import DQMError, InputError, UsageError, nearest
 
 __all__ = ["main"]
 
@@ -25,7 +26,10 @@ _EPILOG = """exit status:
   10 data judged bad and --fail-on-bad · 70 a defect of dqmroot
 
 start with:
-  dqmroot demo -o demo-output"""
+  dqmroot demo -o demo-output
+
+the examples of the verbs use what this writes:
+  dqmroot demo --data ."""
 
 _WELCOME = f"""dqmroot {__version__}: read CMS data-quality histograms, learn what good looks like, certify run periods
 
@@ -34,6 +38,9 @@ _WELCOME = f"""dqmroot {__version__}: read CMS data-quality histograms, learn wh
   dqmroot train --help       learn from good lumisections; score, certify and report come after it
   dqmroot doctor             what is installed here, and what is missing
   dqmroot --help             all verbs"""
+
+
+_EXAMPLES = ("demo.root", "demo-labels.csv", "demo.toml")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -93,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DQMError as error:
         if args.verbose:
             traceback.print_exc()
-        print(f"dqmroot {args.verb}: {error}", file=sys.stderr)
+        print(f"dqmroot {args.verb}: {error}{_advice(error)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print(f"dqmroot {args.verb}: interrupted", file=sys.stderr)
@@ -112,3 +119,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return DQMError.exit_code
     return status
+
+
+def _advice(error: DQMError) -> str:
+    """Tell whoever types an example where its file comes from."""
+    if isinstance(error, InputError) and Path(error.path).name in _EXAMPLES and not Path(error.path).exists():
+        return "; dqmroot demo --data . writes it"
+    return ""

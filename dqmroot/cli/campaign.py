@@ -20,7 +20,7 @@ def add_verbs(verbs: Any) -> None:
         "batch",
         _batch,
         "do a whole campaign: train what is missing, score, certify and publish; run it again to do what is left",
-        "dqmroot batch campaign.toml --dry-run",
+        "dqmroot batch demo.toml --dry-run",
     )
     batch.add_argument(
         "campaign", metavar="CAMPAIGN", help="TOML file that describes it; docs/campaign.md tells its keys"
@@ -41,7 +41,7 @@ def add_verbs(verbs: Any) -> None:
         "watch",
         _watch,
         "score each file as it lands, write verdicts, raise alarms; runs until it is stopped",
-        "dqmroot watch incoming --model model -o online --alarm 3/5 --command mail-the-shifter",
+        "dqmroot watch . --pattern demo.root --model model -o online --alarm 3/5 --once",
     )
     watch.add_argument("folders", nargs="*", metavar="DIR", help="folders that are watched, with all below them")
     watch.add_argument("--config", metavar="TOML", help="settings from a file; options come before it (docs/watch.md)")

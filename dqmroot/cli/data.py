@@ -26,7 +26,7 @@ __all__ = ["add_verbs"]
 
 def add_verbs(verbs: Any) -> None:
     """Add the verbs of this module to the parser."""
-    ls = new_verb(verbs, "ls", _ls, "list the monitoring elements of files", "dqmroot ls dqmroot/data/demo.root")
+    ls = new_verb(verbs, "ls", _ls, "list the monitoring elements of files", "dqmroot ls demo.root")
     ls.add_argument("files", nargs="+", metavar="FILES", help="files, globs, @lists or root:// addresses")
     ls.add_argument("--me", action="append", metavar="PATTERN", help="only these: a name, a glob or re:regex")
     ls.add_argument("--json", action="store_true", help="for a machine, on stdout")
@@ -36,7 +36,7 @@ def add_verbs(verbs: Any) -> None:
         "extract",
         _extract,
         "write monitoring elements over their lumisections to one file",
-        "dqmroot extract dqmroot/data/demo.root --me 'Hcal/**' -o series.h5",
+        "dqmroot extract demo.root --me 'Hcal/**' -o series.h5",
     )
     extract.add_argument("files", nargs="+", metavar="FILES")
     extract.add_argument(
@@ -50,7 +50,7 @@ def add_verbs(verbs: Any) -> None:
         "inject",
         _inject,
         "put a fault into good lumisections, with truth and clean twin",
-        "dqmroot inject dqmroot/data/demo.root --me 'Hcal/**' --fault dead --set size=[5,5] --runs 355100 -o faulty.h5",
+        "dqmroot inject demo.root --me 'Hcal/**' --fault dead --set size=[5,5] --runs 355100 -o faulty.h5",
     )
     inject.add_argument("files", nargs="+", metavar="FILES")
     inject.add_argument(
