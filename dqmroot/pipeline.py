@@ -34,7 +34,9 @@ from dqmroot.learning import drop_checkpoint, train_combiner, train_many
 from dqmroot.model import Model, load_combiner, save_models
 from dqmroot.prepare import Preparation
 from dqmroot.publication import check_dataset, publish
+from dqmroot.runs import RunMask
 from dqmroot.scores import ScoreTable, join
+from dqmroot.selection import Mask
 from dqmroot.series import MonitorElement
 from dqmroot.threshold import need_bad, parse_working_point
 

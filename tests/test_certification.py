@@ -46,6 +46,36 @@ def test_each_lumisection_gets_one_verdict() -> None:
     assert worst.score == np.nanmax(result.score[result.run == 7])
 
 
+def test_with_the_detector_off_nothing_is_judged(tmp_path: Path) -> None:
+    bad = spectrum({7: 6}, mean=14, seed=8, name="CSC/Size")
+    model = trained(name="CSC/Size")
+    assert (certify(bad, model).verdict == BAD).all()
+    mask = RunMask.from_ranges({7: [[3, 4]]})
+    (tmp_path / "dcs.json").write_text(mask.to_json())
+    off = np.array([True, True, False, False, True, True])
+    bits = {"cscp_ready": np.where(off, 0, 1).astype(np.int8), "cscm_ready": np.ones(6, np.int8)}
+    for cert in (
+        certify(bad, model, dcs=mask),
+        certify(bad, model, dcs=tmp_path / "dcs.json"),
+        certify(bad.replace(conditions=bits), model),
+    ):
+        assert cert.verdict.tolist() == np.where(off, NOT_JUDGED, BAD).tolist()
+        assert cert.reasons[0] == ("CSC/Size: not judged, detector off",)
+        (result,) = cert.mes
+        assert np.array_equal(np.isnan(result.score), off)
+        assert result.off is not None
+        assert np.array_equal(result.off, off)
+        assert result.worst[7].lumi in {3, 4}
+        cert.save(tmp_path / "out")
+        assert RunMask.from_json(tmp_path / "out" / "not_judged.json") == RunMask.from_ranges({7: [[1, 2], [5, 6]]})
+        assert load_certification(tmp_path / "out").reasons == cert.reasons
+    # What stands in the pictures is of judged LS only.
+    alone = certify(bad[2:4], model).mes[0]
+    assert np.allclose(result.mean_loss[7], alone.mean_loss[7])
+    other = {"dtp_ready": np.zeros(6, np.int8)}
+    assert (certify(bad.replace(conditions=other), model).verdict == BAD).all(), "a bit of another detector"
+
+
 def test_an_element_that_lacks_a_lumisection_does_not_lose_it() -> None:
     size, mass = spectrum({7: 5}), spectrum({7: 8}, name="Muon/Mass", mean=14)
     models = [trained(), trained(name="Muon/Mass")]

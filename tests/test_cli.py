@@ -81,6 +81,15 @@ def test_score_evaluate_and_certify(model: Path, tmp_path: Path, capsys: pytest.
     assert (cert / "DQM_V0001_R000355105__Demo__Run2024A-v1__DQMIO.root").exists()
     assert run(capsys, *words, "--fail-on-bad")[0] == 10
 
+    # With the detector off there is no verdict, and that is told.
+    (tmp_path / "dcs.json").write_text('{"355105": [[11, 35]]}')
+    assert run(capsys, *words, "--dcs", tmp_path / "dcs.json", "--json")[0] == 0
+    told = json.loads((cert / "certification.json").read_text())
+    assert len(told["lumisections"]) == 50
+    assert told["lumisections"][0]["reasons"] == [f"{SIZE}: not judged, detector off"]
+    assert json.loads((cert / "not_judged.json").read_text()) == {"355105": [[1, 10], [36, 50]]}
+    assert json.loads((cert / "bad.json").read_text())["355105"] == [[31, 35]]
+
 
 def test_injected_faults_are_found(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import numpy as np

@@ -52,11 +52,11 @@ def new_verb(
     return parser
 
 
-def add_selection(parser: argparse.ArgumentParser) -> None:
-    """Add the options that choose lumisections."""
+def add_selection(parser: argparse.ArgumentParser, *, off: str = "keep only LS in it") -> None:
+    """Add the options that choose lumisections; ``off`` says what becomes of LS in which the detector was off."""
     group = parser.add_argument_group("selection of lumisections")
     group.add_argument("--golden", metavar="JSON", help="golden JSON: keep only LS in it")
-    group.add_argument("--dcs", metavar="JSON", help="DCS-only JSON: keep only LS in it")
+    group.add_argument("--dcs", metavar="JSON", help=f"DCS-only JSON: {off}")
     group.add_argument("--runs", metavar="A-B,C", help="runs, as numbers and ranges")
     group.add_argument("--lumis", metavar="A-B,C", help="lumisections, as numbers and ranges")
 
