@@ -139,6 +139,13 @@ def test_extracted_series_read_back(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert status == 2
     assert f"nearest: {MAP}" in err
     assert not (tmp_path / "x.h5").exists()
+    # What is there is written; what was asked for and is not there is named, and the exit status says so.
+    words = ("extract", DEMO, "--me", SIZE, "--me", "Hcal/Lost", "--me", "Muon/**", "-o", tmp_path / "x.h5")
+    status, _, err = run(capsys, *words)
+    assert status == 4
+    assert "dqmroot extract: in no file: Hcal/Lost\n" in err
+    assert "dqmroot extract: in no file: Muon/**\n" in err
+    assert [me.name for me in dq.list_mes(tmp_path / "x.h5")] == [SIZE]
 
 
 def test_root_reads_what_was_certified(model: Path, tmp_path: Path) -> None:

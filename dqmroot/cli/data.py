@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING, Any
 
 from dqmroot.cli.console import (
@@ -16,7 +17,7 @@ from dqmroot.cli.console import (
     settings,
     told,
 )
-from dqmroot.errors import InputError
+from dqmroot.errors import IncompleteError, InputError
 
 if TYPE_CHECKING:
     from dqmroot.io.arrays import MEInfo
@@ -72,9 +73,11 @@ def _extract(args: argparse.Namespace) -> int:
     errors: list[InputError] = []
     with progress(args) as report:
         note = None if report is None else (lambda done, total: report("reading", done, total, ""))
-        extract(args.files, args.me, args.output, note, errors=errors, **selection(args))
-    say(args, f"series in {args.output}")
-    return told(args, errors)
+        done = extract(args.files, args.me, args.output, note, errors=errors, **selection(args))
+    say(args, f"{len(done.rows)} monitoring elements in {args.output}")
+    for name in done.absent:
+        print(f"dqmroot extract: in no file: {name}", file=sys.stderr)
+    return told(args, errors) or (IncompleteError.exit_code if done.absent else 0)
 
 
 def _inject(args: argparse.Namespace) -> int:
