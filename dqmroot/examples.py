@@ -140,7 +140,9 @@ def reference_by_run(me: MonitorElement, flag: NDArray[np.int8]) -> Mapping[int,
     means: dict[int, NDArray[np.float32] | None] = {}
     for run in np.unique(me.run).tolist():
         rows = np.flatnonzero((me.run == run) & (flag == 0))
-        one = me[rows].values().sum(axis=0, dtype=np.float64)
+        # Most often all LS of the run are good: then nothing is copied.
+        together = len(rows) > 0 and rows[-1] - rows[0] + 1 == len(rows)
+        one = me[slice(rows[0], rows[-1] + 1) if together else rows].values().sum(axis=0, dtype=np.float64)
         total += one
         n_total += len(rows)
         means[run] = (one / len(rows)).astype(np.float32) if len(rows) else None

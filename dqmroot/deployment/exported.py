@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import importlib.util
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -118,15 +119,20 @@ class ExportedModel(Model):
             ModelMismatchError: Another ME or other bins.
             UnknownNameError: The model needs a condition that the series has not.
         """
-        return self._run("score", me)
+        return self._run(("score",), me)[0]
 
     def score_bins(self, me: MonitorElement) -> NDArray[np.float64]:
         """Return the badness of each bin in the ME's own bins, ``(n_ls, …, y, x)``."""
-        return self._run("loss", me)
+        return self._run(("loss",), me)[0]
+
+    def score_with_bins(self, me: MonitorElement) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return `score` and `score_bins` from one run of the graph."""
+        score, loss = self._run(("score", "loss"), me)
+        return score, loss
 
     def reconstruct(self, me: MonitorElement) -> NDArray[np.float64]:
         """Return what the detector expected, in the ME's own bins and, where it can be, its own counts."""
-        return self._run("reconstruction", me)
+        return self._run(("reconstruction",), me)[0]
 
     def describe(self) -> dict[str, Any]:
         """Return a JSON-ready description: ME, axes, preparation, detector, sample and working point."""
@@ -137,17 +143,19 @@ class ExportedModel(Model):
         with whole_file(folder) as temporary:
             temporary.write_bytes(self._data)
 
-    def _run(self, output: str, me: MonitorElement) -> NDArray[np.float64]:
+    def _run(self, outputs: Sequence[str], me: MonitorElement) -> list[NDArray[np.float64]]:
         self._check(me)
         if me.is_profile != ("bin_entries" in self._inputs):
             raise ModelMismatchError(f"{me.name}: the data are {me.storage}, the model is of {self.storage}")
-        if output != "score" and output not in [one.name for one in self._session.get_outputs()]:
-            raise UsageError(f"{self.detector.name} has no {output} to show")
+        known = {"score", *(one.name for one in self._session.get_outputs())}
+        for output in outputs:
+            if output not in known:
+                raise UsageError(f"{self.detector.name} has no {output} to show")
         if len(me) == 0:
-            return np.empty((0, *(() if output == "score" else me.bins)))
+            return [np.empty((0, *(() if output == "score" else me.bins))) for output in outputs]
         blocks = [me[start : start + _BLOCK] for start in range(0, len(me), _BLOCK)]
-        parts = [self._session.run([output], self._given(block))[0] for block in blocks]
-        return np.asarray(np.concatenate(parts), np.float64)
+        parts = [self._session.run(list(outputs), self._given(block)) for block in blocks]
+        return [np.asarray(np.concatenate(part), np.float64) for part in zip(*parts, strict=True)]
 
     def _given(self, me: MonitorElement) -> dict[str, NDArray[Any]]:
         given: dict[str, NDArray[Any]] = {}
@@ -244,6 +252,9 @@ def _session(data: bytes, path: str | Path) -> Any:
     runtime = load_onnxruntime()
     options = runtime.SessionOptions()
     options.log_severity_level = 4
+    # onnxruntime does not heed it by itself, and a worker of a batch system has one core.
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    options.intra_op_num_threads = int(threads) if threads.isdigit() else 0
     try:
         return runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:

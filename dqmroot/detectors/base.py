@@ -193,6 +193,18 @@ class Detector(ABC):
             out[judged] = self._score_bins(_taken(values, judged), _rows(x, judged))
         return out
 
+    def score_with_bins(self, x: Sample) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return `score` and `score_bins`; where the one is made of the other, for the price of one.
+
+        Raises:
+            UsageError: This detector cannot say where.
+        """
+        values, judged = self._check(x)
+        score, bins = np.full(len(values), np.nan), np.full(values.shape, np.nan)
+        if judged.any():
+            score[judged], bins[judged] = self._score_with_bins(_taken(values, judged), _rows(x, judged))
+        return score, bins
+
     def reconstruct(self, x: Sample) -> NDArray[np.float32]:
         """Return what the detector expected, ``(n_ls, *bins)`` float32; NaN for LS that are not judged.
 
@@ -283,6 +295,12 @@ class Detector(ABC):
 
     def _score_bins(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
         raise UsageError(f"{self.name} judges whole histograms: it cannot say which bin is bad")
+
+    def _score_with_bins(
+        self, x: NDArray[np.float32], sample: Sample
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Both; a detector whose score is made of the badness of bins looks once."""
+        return self._score(x, sample), self._score_bins(x, sample)
 
     def _reconstruct(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:
         raise UsageError(f"{self.name} has no expectation to show")

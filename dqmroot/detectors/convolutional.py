@@ -163,6 +163,12 @@ class ConvAutoencoder(Network):
     def _score_bins(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
         return self._differences(x)
 
+    def _score_with_bins(
+        self, x: NDArray[np.float32], sample: Sample
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        loss = self._score_bins(x, sample)
+        return largest(flat(loss), self.k), loss
+
     def _reconstruct(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:
         return np.asarray(self._expected(x)[0], np.float32)
 

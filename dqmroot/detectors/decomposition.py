@@ -34,6 +34,12 @@ class _Decomposition(Detector):
     def _score_bins(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
         return np.square(x.astype(np.float64) - self._reconstruct(x, sample))
 
+    def _score_with_bins(
+        self, x: NDArray[np.float32], sample: Sample
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        loss = self._score_bins(x, sample)
+        return largest(flat(loss), self.k), loss
+
     def _encode(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:
         return np.asarray(self._weights(flat(x)), np.float32)
 

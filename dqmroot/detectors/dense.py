@@ -162,6 +162,12 @@ class DenseAutoencoder(Detector):
     def _score_bins(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
         return np.square(x.astype(np.float64) - self._reconstruct(x, sample))
 
+    def _score_with_bins(
+        self, x: NDArray[np.float32], sample: Sample
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        expected = self._reconstruct(x, sample)
+        return mean_of_largest(x, expected, k=self.k), np.square(x.astype(np.float64) - expected)
+
     def _state(self) -> Mapping[str, NDArray[Any]]:
         return {f"weight_{i}": weight for i, weight in enumerate(self.weights_)}
 
