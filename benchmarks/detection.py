@@ -213,10 +213,14 @@ POINTS = [
 ]
 
 
-def curves(seed: int, wanted: set[str] | None, done: set[str], gallery: Gallery, quick: bool) -> Iterator[Row]:
+def curves(
+    seed: int, only: set[str] | None, wanted: set[str] | None, done: set[str], gallery: Gallery, quick: bool
+) -> Iterator[Row]:
     """Detection rate at 1 % false rate: a dead and a half-lost cell against counts, a weak one against its efficiency."""
     networks = {label for label, (what, _) in CURVES.items() if what.endswith(("network", "autoencoder", "classifier"))}
     for kind, value, efficiency in POINTS:
+        if only is not None and f"{kind} {value}" not in only:
+            continue
         labels = [label for label in ["oracle", *CURVES] if wanted is None or label in wanted]
         labels = [label for label in labels if f"{seed}/{kind} {value}/{label}/{quick}" not in done]
         if kind == "half" or (kind == "counts" and value not in FEW):
@@ -248,17 +252,17 @@ def curves(seed: int, wanted: set[str] | None, done: set[str], gallery: Gallery,
             }  # fmt: skip
 
 
-RARE = {"real statistics, one LS": None, "20 counts per cell, sum of 8 LS": 160.0}
+RARE = {"one LS at the real statistics": None, "sum of 8 LS of 20 counts per cell": 160.0}
 
 
-def rare(seed: int, n_good: int, done: set[str], gallery: Gallery, quick: bool) -> Iterator[Row]:
+def rare(seed: int, n_good: int, only: set[str] | None, done: set[str], gallery: Gallery, quick: bool) -> Iterator[Row]:
     """Many good maps, none like another, and single dead cells in others: how often is a false one above what 99 % of dead pass?
 
     The sum of eight LS of the same probabilities is one map with the events of all eight, and is drawn as such.
     """
     for name, counts in RARE.items():
         key = f"{seed}/rare {name}/{n_good}/{quick}"
-        if key in done:
+        if key in done or (only is not None and name not in only):
             continue
         entry = ("likelihood_scan", {"shapes": [[1, 1]], "factors": [0.0]})
         made = gallery.get(
@@ -282,7 +286,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--quick", action="store_true")
     options.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13])
-    options.add_argument("--only", help="cases, separated by commas")
+    options.add_argument("--only", help="cases (of curves: points, such as 'counts 10'), separated by commas")
     options.add_argument("--detectors", help="names, separated by ;")
     options.add_argument("--curves", action="store_true")
     options.add_argument("--rare", type=int, nargs="?", const=100_000, metavar="GOOD_MAPS", help="for each seed")
@@ -293,12 +297,13 @@ def main() -> None:
     done = {row["key"] for row in rows}
     gallery = Gallery(args.out.parent / "models")
     cases = args.only.split(",") if args.only else list(ORDER)
+    chosen = set(cases) if args.only else None
     wanted = set(args.detectors.split(";")) if args.detectors else None
     for seed in [] if args.print else args.seeds[: 1 if args.quick else None]:
         if args.rare:
-            made = rare(seed, 2000 if args.quick else args.rare, done, gallery, args.quick)
+            made = rare(seed, 2000 if args.quick else args.rare, chosen, done, gallery, args.quick)
         elif args.curves:
-            made = curves(seed, wanted, done, gallery, args.quick)
+            made = curves(seed, chosen, wanted, done, gallery, args.quick)
         else:
             made = results(seed, cases, wanted, done, gallery, args.quick)
         for row in made:

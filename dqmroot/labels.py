@@ -56,6 +56,21 @@ class Labels:
             raise InputError(path, f"column {column} must hold 1 (good) and 0 (bad) only")
         return cls(table[:, 0].astype(np.uint32), table[:, 1].astype(np.uint32), table[:, 2] == 1)
 
+    @staticmethod
+    def kinds(path: str | Path, column: str) -> dict[int, str]:
+        """Read the column of the same file that names the kind of fault: run << 32 | lumi → kind, where it is not empty.
+
+        Raises:
+            UnknownNameError: The column is not there.
+        """
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file, skipinitialspace=True)
+            header = [name.strip() for name in rows.fieldnames or ()]
+            if column not in header:
+                raise UnknownNameError("column", column, header, str(path))
+            rows.fieldnames = header
+            return {(int(row["run"]) << 32) | int(row["lumi"]): row[column] for row in rows if row[column]}
+
     def look_up(self, run: ArrayLike, lumi: ArrayLike) -> NDArray[np.int8]:
         """Return for each (run, lumi) 1 good, 0 bad, -1 where there is no label."""
         shift = np.uint64(32)

@@ -21,14 +21,13 @@ from dqmroot.combine import TRAINED
 from dqmroot.deployment import read_models
 from dqmroot.detectors import Detector, detector, detector_class
 from dqmroot.errors import EmptySelectionError, InputError, OutputError, UnknownNameError, UsageError
-from dqmroot.evaluate import Evaluation, evaluate_scores
 from dqmroot.files import folder_name, write_text
 from dqmroot.injection import FAULTS, Injected, inject
 from dqmroot.io.formats import arrays
 from dqmroot.io.storage.identity import describe_file
 from dqmroot.io.storage.source import expand
 from dqmroot.io.tables.hdf5 import write_series
-from dqmroot.io.tables.scores import check_suffix, read_scores, write_scores
+from dqmroot.io.tables.scores import check_suffix, write_scores
 from dqmroot.labels import Labels
 from dqmroot.learning import drop_checkpoint, train_combiner, train_many
 from dqmroot.model import Model, load_combiner, save_models
@@ -46,7 +45,6 @@ __all__ = [
     "Report",
     "certify_files",
     "default_preparation",
-    "evaluate_files",
     "score_files",
     "train_files",
 ]
@@ -203,24 +201,6 @@ def score_files(
     return Outcome((Path(out), manifest), errors, summary)
 
 
-def evaluate_files(scores: str | Path, labels: str | Path, label_column: str = "good") -> dict[str, Evaluation]:
-    """Compare a score table with labels, per monitoring element and, with several, for the worst of each LS (``"worst"``).
-
-    Raises:
-        EmptySelectionError: A class is missing.
-    """
-    table = read_scores(scores)
-    known = Labels.from_csv(labels, label_column)
-    found = {}
-    for name in table.mes:
-        one = table.of(name)
-        found[name] = evaluate_scores(one.score, known.look_up(one.run, one.lumi), one.flag)
-    if len(found) > 1:
-        run, lumi, worst = table.worst_per_ls()
-        found["worst"] = evaluate_scores(worst, known.look_up(run, lumi), np.where(np.isnan(worst), -1, worst > 1))
-    return found
-
-
 def certify_files(
     files: Sequence[str],
     model_folder: str | Path,
@@ -278,7 +258,7 @@ def inject_files(
     """Put a fault into series and write them to HDF5, with their clean twins, the truth, and labels.
 
     The file holds each faulty series under its own name, the clean twin as ``clean/<name>`` and the bins that the fault was put
-    into as ``truth/<name>`` (1 where it was). Beside it, ``<out>.labels.csv`` has run, lumi and good: 0 where any is faulty.
+    into as ``truth/<name>`` (1 where it was). Beside it, ``<out>.labels.csv`` has run, lumi, good (0 where any is faulty) and kind.
 
     Args:
         files: Files of any kind that `dqmroot.read` takes.
@@ -315,11 +295,24 @@ def inject_files(
     write_series(out, written, [*map(describe_file, paths), {"injected": record}])
     keys = np.unique(np.concatenate(lumisections))
     bad_keys = np.unique(np.concatenate(faulty))
-    rows = [f"{int(key) >> 32},{int(key) & 0xFFFFFFFF},{int(key not in bad_keys)}" for key in keys]
+    kind = _kind(fault, parameters)
+    good = ~np.isin(keys, bad_keys)
+    rows = [
+        f"{int(key) >> 32},{int(key) & 0xFFFFFFFF},{int(well)},{'' if well else kind}"
+        for key, well in zip(keys, good, strict=True)
+    ]
     labels = Path(f"{out}.labels.csv")
-    write_text(labels, "\n".join(["run,lumi,good", *rows]) + "\n")
+    write_text(labels, "\n".join(["run,lumi,good,kind", *rows]) + "\n")
     summary = {"mes": found.names, "lumisections": len(keys), "faulty": len(bad_keys), **record}
     return Outcome((Path(out), labels), (), summary)
+
+
+def _kind(fault: str, parameters: Mapping[str, Any]) -> str:
+    """Return a short name of a fault with its size and strength."""
+    size = parameters.get("size")
+    text = size if size is None or isinstance(size, int) else "×".join(map(str, size))
+    told = [fault, text or parameters.get("where"), parameters.get("amount")]
+    return " ".join(str(part) for part in told if part is not None).replace(",", ";")
 
 
 def _check_fault(fault: str, **parameters: Any) -> None:

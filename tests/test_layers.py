@@ -23,7 +23,7 @@ ROWS = [
     {"certification"},
     {"publication"},
     {"reports"},
-    {"pipeline"},
+    {"comparison", "pipeline"},
     {"batch", "demo"},
     {"watch"},
     {"doctor"},

@@ -21,6 +21,7 @@ from dqmroot.errors import EmptySelectionError, OutputError, UsageError
 from dqmroot.evaluate import auc
 from dqmroot.plot import (
     animate_maps,
+    plot_calibration,
     plot_confusion,
     plot_loss,
     plot_map,
@@ -70,6 +71,7 @@ EVERY: dict[str, Callable[..., Figure]] = {
     "roc": lambda **k: plot_roc({"one": (SCORES, SCORES * 3)}, **k),
     "roc_log": lambda **k: plot_roc({"one": (SCORES, SCORES * 3)}, log=True, **k),
     "loss": lambda **k: plot_loss({"loss": [3.0, 2.0, 1.0], "val_loss": [3.0, 1.5, 1.6]}, **k),
+    "calibration": lambda **k: plot_calibration([0.1, 0.9], [0.0, 1.0], [20, 20], **k),
     "confusion": lambda **k: plot_confusion([[90, 10], [1, 99]], **k),
 }
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from dqmroot.cli.console import (
     add_selection,
@@ -17,6 +19,11 @@ from dqmroot.cli.console import (
     settings,
     told,
 )
+from dqmroot.errors import UsageError
+
+if TYPE_CHECKING:
+    from dqmroot.comparison import Comparison
+    from dqmroot.evaluate import Evaluation
 
 __all__ = ["add_verbs"]
 
@@ -106,6 +113,13 @@ def add_verbs(verbs: Any) -> None:
     )
     evaluate.add_argument("--label-column", default="good", metavar="NAME")
     evaluate.add_argument(
+        "--kind-column", metavar="NAME", help="a column that names the kind of fault: figures for each (inject: kind)"
+    )
+    evaluate.add_argument(
+        "--truth", metavar="OUT", help="what inject wrote: do the bins found overlap the faulty ones?"
+    )
+    evaluate.add_argument("--model", metavar="MODEL", help="model folder, for --truth")
+    evaluate.add_argument(
         "--pictures", metavar="FOLDER", help="also draw ROC curves, distributions, confusion matrices"
     )
     evaluate.add_argument("--format", choices=("png", "pdf"), default="png", help="of these pictures (png)")
@@ -173,30 +187,70 @@ def _score(args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    from dqmroot.pipeline import evaluate_files
+    from dqmroot.comparison import compare_files
 
-    found = evaluate_files(args.scores, args.labels, args.label_column)
+    if (args.truth is None) != (args.model is None):
+        raise UsageError("evaluate: --truth and --model go together")
+    found = compare_files(
+        args.scores,
+        args.labels,
+        args.label_column,
+        kind_column=args.kind_column,
+        truth=args.truth,
+        model=args.model,
+    )
     if args.pictures:
         from dqmroot.io.tables.scores import read_scores
         from dqmroot.labels import Labels
         from dqmroot.reports import draw_evaluation
 
         known = Labels.from_csv(args.labels, args.label_column)
-        pictures = draw_evaluation(read_scores(args.scores), known, args.pictures, kind=args.format, label=args.label)
+        pictures = draw_evaluation(
+            read_scores(args.scores),
+            known,
+            args.pictures,
+            calibrations={name: one.calibration for name, one in found.items()},
+            kind=args.format,
+            label=args.label,
+        )
         say(args, f"{len(pictures)} pictures in {args.pictures}")
     if args.json:
         print_json({me: result.to_dict() for me, result in found.items()})
         return 0
-    results = list(found.values())
-    print_table(
-        {
-            "ME": list(found),
-            "good": [r.n_good for r in results],
-            "bad": [r.n_bad for r in results],
-            "AUC": [f"{r.auc:.4f} ± {r.auc_error:.4f}" for r in results],
-            "good flagged at 99 %": [f"{r.false_rate_at_99:.4f}" for r in results],
-            "good flagged": [f"{r.flagged_good:.4f}" for r in results],
-            "bad flagged": [f"{r.flagged_bad:.4f}" for r in results],
-        }
-    )
+    rows: list[tuple[str, str, Evaluation, Comparison | None]]
+    rows = [(name, "", one.figures, one) for name, one in found.items()]
+    rows += [(name, kind, each, None) for name, one in found.items() for kind, each in one.kinds.items()]
+    columns: dict[str, list[object]] = {"ME": [name for name, *_ in rows]}
+    if any(kind for _, kind, *_ in rows):
+        columns["fault"] = [kind for _, kind, *_ in rows]
+    figures = [each for _, _, each, _ in rows]
+    columns |= {
+        "good": [r.n_good for r in figures],
+        "bad": [r.n_bad for r in figures],
+        "AUC": [f"{r.auc:.4f} [{r.auc_low:.4f}, {r.auc_high:.4f}]" for r in figures],
+        "good flagged at 99 %": [f"{r.false_rate_at_99:.4f}" for r in figures],
+        "false of flagged": [f"{r.false_discovery_at_99:.4f} (of {r.prevalence:.2g} bad)" for r in figures],
+        "good flagged": [f"{r.flagged_good:.4f}" for r in figures],
+        "bad flagged": [f"{r.flagged_bad:.4f}" for r in figures],
+        "accuracy": [f"{r.accuracy:.4f}" for r in figures],
+    }
+    if any(one.ls_to_detect for one in found.values()):
+        columns["LS to detect"] = ["" if one is None else _middle(one.ls_to_detect.values()) for *_, one in rows]
+    if any(one.overlap for one in found.values()):
+        columns["overlap"] = [_overlap_of(found[name], kind) for name, kind, *_ in rows]
+    print_table(columns)
     return 0
+
+
+def _middle(numbers: Iterable[float]) -> str:
+    """Return the median of how many LS faults took; never is more than any."""
+    known = sorted(numbers)
+    if not known:
+        return ""
+    middle = known[len(known) // 2]
+    return "never" if math.isinf(middle) else f"{middle:g}"
+
+
+def _overlap_of(one: Comparison, kind: str) -> str:
+    shares = [one.overlap[kind]] if kind in one.overlap else [] if kind else list(one.overlap.values())
+    return f"{sum(shares) / len(shares):.3f}" if shares else ""

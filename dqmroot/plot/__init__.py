@@ -8,7 +8,7 @@ from __future__ import annotations
 from dqmroot.plot.animations import animate_maps
 from dqmroot.plot.drawing import draw
 from dqmroot.plot.histograms import plot_map, plot_spectra, plot_spectrum, plot_worst
-from dqmroot.plot.scores import plot_confusion, plot_loss, plot_roc, plot_score_distribution
+from dqmroot.plot.scores import plot_calibration, plot_confusion, plot_loss, plot_roc, plot_score_distribution
 from dqmroot.plot.style import LABEL, save_figure
 from dqmroot.plot.trends import plot_score_trend, plot_trend
 
@@ -16,6 +16,7 @@ __all__ = [
     "LABEL",
     "animate_maps",
     "draw",
+    "plot_calibration",
     "plot_confusion",
     "plot_loss",
     "plot_map",

@@ -26,7 +26,7 @@ from dqmroot.plot.style import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["plot_confusion", "plot_loss", "plot_roc", "plot_score_distribution", "roc_points"]
+__all__ = ["plot_calibration", "plot_confusion", "plot_loss", "plot_roc", "plot_score_distribution", "roc_points"]
 
 _CURVES = ((GOOD, "-"), (BAD, "--"), (GREEN, "-."), (INK, ":"), (NOT_JUDGED, "-"))
 
@@ -172,6 +172,38 @@ def plot_loss(history: Mapping[str, Sequence[float]], *, title: str = "", label:
         dress(axes, title, label)
 
     return make_figure(draw)
+
+
+def plot_calibration(
+    predicted: Sequence[float], observed: Sequence[float], n: Sequence[int], *, title: str = "", label: str = LABEL
+) -> Figure:
+    """Draw the share of bad LS in groups of LS against the mean probability of the group; on the diagonal it means what it says.
+
+    Args:
+        predicted: Mean probability of each group.
+        observed: Share of bad LS in it.
+        n: LS in it.
+        title: Name of the monitoring element.
+        label: What stands beside "CMS".
+    """
+    share, size = np.asarray(observed, np.float64), np.asarray(n, np.float64)
+    # At least what one LS more or less would change, so that shares of 0 and 1 have a bar too.
+    error = np.sqrt(np.maximum(share * (1 - share), 1 / (size + 1)) / np.maximum(size, 1))
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        axes.plot([0, 1], [0, 1], color=NOT_JUDGED, linewidth=1, linestyle=":")
+        axes.errorbar(
+            predicted, share, error, fmt="o", color=GOOD, markersize=8, capsize=3, label=f"{int(size.sum())} LS"
+        )
+        axes.set_xlim(-0.03, 1.03)
+        axes.set_ylim(-0.03, 1.15)
+        axes.set_xlabel("Mean probability of being bad")
+        axes.set_ylabel("Share of bad LS")
+        axes.legend(loc="upper left")
+        dress(axes, title, label)
+
+    return make_figure(draw, (9.0, 8.0))
 
 
 def plot_confusion(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +11,12 @@ import numpy as np
 
 from dqmroot.certification import Certification, MEResult
 from dqmroot.errors import UsageError
+from dqmroot.evaluate import Calibration
 from dqmroot.files import folder_name
 from dqmroot.labels import Labels
 from dqmroot.plot import (
     LABEL,
+    plot_calibration,
     plot_confusion,
     plot_map,
     plot_roc,
@@ -102,14 +104,21 @@ def _of_run(result: MEResult, run: int, label: str) -> Iterator[tuple[str, Figur
 
 
 def draw_evaluation(
-    table: ScoreTable, labels: Labels, out: str | os.PathLike[str], *, kind: str = "png", label: str = LABEL
+    table: ScoreTable,
+    labels: Labels,
+    out: str | os.PathLike[str],
+    *,
+    calibrations: Mapping[str, Calibration | None] | None = None,
+    kind: str = "png",
+    label: str = LABEL,
 ) -> list[Path]:
-    """Draw the ROC curves of all MEs, and for each the distribution of its scores and its confusion matrix.
+    """Draw the ROC curves of all MEs, and for each the distribution of its scores, its confusion matrix and calibration.
 
     Args:
         table: Scores.
         labels: Which LS are good and bad.
         out: Folder.
+        calibrations: ME → whether its probabilities mean what they say, where known.
         kind: ``"png"`` or ``"pdf"``.
         label: What stands beside "CMS".
 
@@ -135,6 +144,9 @@ def draw_evaluation(
         if (one.flag >= 0).any():
             matrix = [[int(((good == true) & (one.flag == flag)).sum()) for flag in (0, 1)] for true in (1, 0)]
             figures["confusion"] = plot_confusion(matrix, title=name, label=label)
+        known = (calibrations or {}).get(name)
+        if known is not None:
+            figures["calibration"] = plot_calibration(known.predicted, known.observed, known.n, title=name, label=label)
         for what, figure in figures.items():
             written.append(folder / folder_name(name) / f"{what}.{kind}")
             save_figure(figure, written[-1])
