@@ -280,8 +280,11 @@ def _locate(
 
 @kernel
 def _copy(data: Any, at: int, n: int, out: Any) -> None:
-    """Copy ``n`` big-endian words of the width of ``out``, unsigned integers of 2, 4 or 8 bytes."""
-    if out.itemsize == 2:
+    """Copy ``n`` big-endian words of the width of ``out``, unsigned integers of 1, 2, 4 or 8 bytes."""
+    if out.itemsize == 1:
+        for i in range(n):
+            out[i] = data[at + i]
+    elif out.itemsize == 2:
         for i in range(n):
             out[i] = be16(data, at + 2 * i)
     elif out.itemsize == 4:

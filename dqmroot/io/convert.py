@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["from_dataframe", "from_hist", "from_root", "to_root"]
 
-_TYPES = {"F": np.float32, "S": np.int16, "I": np.int32, "D": np.float64}
+_TYPES = {"F": np.float32, "C": np.int8, "S": np.int16, "I": np.int32, "L": np.int64, "D": np.float64}
+_PROFILES = ("TProfile", "TProfile2D", "TProfile3D")
 _SUMS = ("contents", "sumw2", "bin_entries", "bin_sumw2")
 
 
@@ -51,7 +52,7 @@ def from_hist(
     profile = "value" in (first.view().dtype.names or ()) and "sum_of_weights" in (first.view().dtype.names or ())
     kind = storage or marks[0].get("storage", "")
     if not kind:
-        kind = ("TProfile" if len(axes) == 1 else "TProfile2D") if profile else f"TH{len(axes)}D"
+        kind = _PROFILES[len(axes) - 1] if profile else f"TH{len(axes)}D"
     sums = [_sums_of_hist(one, mark, profile) for one, mark in zip(many, marks, strict=True)]
     dtype = np.float64 if profile or kind[-1] not in _TYPES else _TYPES[kind[-1]]
     stacked: dict[str, Any] = {
@@ -175,7 +176,11 @@ def to_root(me: MonitorElement, index: int) -> Any:
             if label:
                 root.SetBinLabel(i + 1, label)
     cells = out.GetNcells()
-    np.frombuffer(out.GetArray(), me.contents.dtype, cells)[:] = me.contents[index].ravel()
+    if me.contents.dtype.itemsize == 1:  # to Python, an array of char is a text
+        for i, value in enumerate(me.contents[index].ravel().tolist()):
+            out.SetAt(value, i)
+    else:
+        np.frombuffer(out.GetArray(), me.contents.dtype, cells)[:] = me.contents[index].ravel()
     if me.sumw2 is not None:
         if not me.is_profile:  # a profile has it from the start, and would make room for another sum
             out.Sumw2()
@@ -213,7 +218,7 @@ def from_root(histograms: Any, *, name: str = "", run: Any = 1, lumi: Any = None
         raise UsageError("no histogram to make a series of")
     first = many[0]
     kind = str(first.ClassName())
-    profile = kind in {"TProfile", "TProfile2D"}
+    profile = kind in _PROFILES
     if not profile and not (kind[:3] in {"TH1", "TH2", "TH3"} and kind[3:] in _TYPES):
         raise UsageError(f"{first.GetName()}: cannot hold a {kind}")
     axes = _axes_of_root(first)
@@ -254,6 +259,8 @@ def from_root(histograms: Any, *, name: str = "", run: Any = 1, lumi: Any = None
 
 
 def _copy(array: Any, n: int, dtype: Any) -> NDArray[Any]:
+    if np.dtype(dtype).itemsize == 1:
+        return np.array([array.GetAt(i) for i in range(n)], dtype)
     return np.frombuffer(array.GetArray(), dtype, n).copy()
 
 

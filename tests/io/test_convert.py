@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 import dqmroot as dq
 from dqmroot.errors import UsageError
 
-CLASSES = ["TH1F", "TH1S", "TH1D", "TH1I", "TH2F", "TH2S", "TH2D", "TH2I", "TH3F", "TProfile", "TProfile2D"]
-TYPES = {"F": np.float32, "S": np.int16, "I": np.int32, "D": np.float64}
+PROFILES = {"TProfile": 1, "TProfile2D": 2, "TProfile3D": 3}
+CLASSES = [*(f"TH{n}{x}" for n in (1, 2, 3) for x in "FSDIC"), *PROFILES]
+TYPES = {"F": np.float32, "C": np.int8, "S": np.int16, "I": np.int32, "D": np.float64}
 
 
 def series(storage: str, *, sumw2: bool, variable: bool, seed: int = 1, n: int = 3) -> dq.MonitorElement:
     random = np.random.default_rng(seed)
-    dimensions = 2 if storage == "TProfile2D" else 1 if storage == "TProfile" else int(storage[2])
+    dimensions = PROFILES.get(storage) or int(storage[2])
     axes = []
     for k in range(dimensions):
         bins = int(random.integers(1, 5))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dqmroot.series import Axis
 
-__all__ = ["STORAGES", "Description", "LayoutError", "Parts", "Storage", "describe", "histogram_block"]
+__all__ = ["CLASSES", "STORAGES", "Description", "LayoutError", "Parts", "Storage", "describe", "histogram_block"]
 
 
 Doubles = NDArray[np.float64]
@@ -61,6 +61,16 @@ STORAGES: dict[str, Storage] = {
     "TProfile2Ds": Storage("TProfile2D", np.dtype("f8"), 2, 2, 1, profile=True),
 }
 """By the name of the tree."""
+
+_MORE = {**_TYPES, "C": "i1", "L": "i8"}
+CLASSES: dict[str, Storage] = {
+    **{f"TH1{x}": Storage(f"TH1{x}", np.dtype(t), 1, 0, 0) for x, t in _MORE.items()},
+    **{f"TH2{x}": Storage(f"TH2{x}", np.dtype(t), 2, 1, 0) for x, t in _MORE.items()},
+    **{f"TH3{x}": Storage(f"TH3{x}", np.dtype(t), 3, 1, 0) for x, t in _MORE.items()},
+    **{storage.name: storage for storage in STORAGES.values() if storage.profile},
+    "TProfile3D": Storage("TProfile3D", np.dtype("f8"), 3, 2, 1, profile=True),
+}
+"""By the name of the class: every histogram of ROOT whose bins lie in a grid."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from dqmroot.io.nanodqmio.surepath import Plain, uproot_object
 from dqmroot.io.nanodqmio.trees import NanoFile
 from dqmroot.series import Axis
 
-__all__ = ["polygons"]
+__all__ = ["polygon_of", "polygons"]
 
 _OUTSIDE = 9
 
@@ -66,19 +66,29 @@ def polygons(files: dict[int, NanoFile], tree: str, names: list[str], asked: Ask
 def _read(file: NanoFile, tree: str, entry: int) -> Plain:
     made = uproot_object(file, tree, entry)
     try:
-        bins = sorted((one for one in made.member("fBins")), key=lambda one: int(one.member("fNumber")))
-        outside = np.asarray(made.member("fOverflow"), np.float64)
-        contents = _with_outside(np.array([float(one.member("fContent")) for one in bins]), outside)
-        stored = np.asarray(made.member("fSumw2"), np.float64)
-        # ROOT puts the nine areas outside before the polygons.
-        inside = stored[_OUTSIDE : _OUTSIDE + len(bins)]
-        sumw2 = _with_outside(inside, stored[:_OUTSIDE]) if len(stored) else stored
-        axis = Axis(len(bins), 0.5, len(bins) + 0.5, None, tuple(map(_extent, bins)), "polygon")
-        plain = Plain(Description(str(made.member("fTitle")), (axis,)), float(made.member("fEntries")), contents, sumw2)
+        return polygon_of(made)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(file.path, f"is not laid out as ROOT writes it: {error}", tree, entry) from error
+
+
+def polygon_of(made: Any) -> Plain:
+    """Turn uproot's TH2Poly into plain arrays.
+
+    Raises:
+        ValueError: It has squared weights for another number of bins.
+        Exception: Whatever uproot raises where it lacks a member.
+    """
+    bins = sorted((one for one in made.member("fBins")), key=lambda one: int(one.member("fNumber")))
+    outside = np.asarray(made.member("fOverflow"), np.float64)
+    contents = _with_outside(np.array([float(one.member("fContent")) for one in bins]), outside)
+    stored = np.asarray(made.member("fSumw2"), np.float64)
+    # ROOT puts the nine areas outside before the polygons.
+    inside = stored[_OUTSIDE : _OUTSIDE + len(bins)]
+    sumw2 = _with_outside(inside, stored[:_OUTSIDE]) if len(stored) else stored
+    axis = Axis(len(bins), 0.5, len(bins) + 0.5, None, tuple(map(_extent, bins)), "polygon")
+    plain = Plain(Description(str(made.member("fTitle")), (axis,)), float(made.member("fEntries")), contents, sumw2)
     if len(sumw2) not in {0, len(contents)}:
-        raise InputError(file.path, f"{len(sumw2)} squared weights for {len(contents)} bins", tree, entry)
+        raise ValueError(f"{len(sumw2)} squared weights for {len(contents)} bins")
     return plain
 
 

@@ -19,7 +19,7 @@ from dqmroot.io.arrays import MEInfo, Rows
 from dqmroot.io.names import Pattern, is_glob
 from dqmroot.io.nanodqmio.decode import default_threads
 from dqmroot.io.nanodqmio.plan import Query
-from dqmroot.io.rootfile.objects import CLASSES, Picks, read_objects
+from dqmroot.io.rootfile.objects import KINDS, Picks, read_objects
 from dqmroot.io.rootfile.rootdir import Keys, read_head, read_keys
 from dqmroot.io.storage.source import open_source
 
@@ -145,10 +145,10 @@ def open_gui(path: str, query: Query | None = None) -> GuiFile:
         for folder, name in zip(keys.folder, keys.name, strict=True)
     ]
     texts = [i for i, (kind, name) in enumerate(zip(keys.kind, names, strict=True)) if kind == "TObjString" and name]
-    others = [i for i, (kind, name) in enumerate(zip(keys.kind, names, strict=True)) if kind in CLASSES and name]
+    others = [i for i, (kind, name) in enumerate(zip(keys.kind, names, strict=True)) if kind in KINDS and name]
     skipped: dict[str, int] = {}
     for kind, name in zip(keys.kind, names, strict=True):
-        if name and kind != "TObjString" and kind not in CLASSES:
+        if name and kind != "TObjString" and kind not in KINDS:
             skipped[kind] = skipped.get(kind, 0) + 1
     scalars, quality, flags = _read_texts(path, keys, texts, places, query)
     picks = _picks(keys, others, names, places, query)
@@ -166,7 +166,7 @@ def _picks(keys: Keys, index: list[int], names: list[str], places: dict[str, _Pl
     at = np.array([i for i, _ in mine], np.int64)[keep]
     number: dict[str, int] = {}
     me = np.array([number.setdefault(names[i], len(number)) for i in at.tolist()], np.int32)
-    classes = list(CLASSES)
+    classes = list(KINDS)
     code = {kind: i for i, kind in enumerate(classes)}
     kind = np.array([code[keys.kind[i]] for i in at.tolist()], np.int64)
     return Picks(keys.place[at], kind, classes, list(number), me, run[keep], lumi[keep])

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from dqmroot.errors import InputError
 from dqmroot.io.arrays import MEInfo, Rows
 from dqmroot.io.nanodqmio.decode import Places
-from dqmroot.io.nanodqmio.layout import STORAGES, LayoutError, Storage, describe
+from dqmroot.io.nanodqmio.layout import CLASSES, LayoutError, Storage, describe
 from dqmroot.io.nanodqmio.surepath import Plain
-from dqmroot.io.rootfile.sureobject import read_object_surely
+from dqmroot.io.rootfile.sureobject import AS_POLYGONS, POLYGONS, read_object_surely
 from dqmroot.io.storage.baskets import MAX_BASKET
 from dqmroot.io.storage.inflate import Inflater, linked
 from dqmroot.io.storage.source import Source
@@ -25,10 +25,10 @@ from dqmroot.kernels.inflate import inflate_zlib
 from dqmroot.kernels.keys import AXIS_COLUMNS, find, gather, heads
 from dqmroot.series import Axis
 
-__all__ = ["CLASSES", "Picks", "join_rows", "read_objects"]
+__all__ = ["KINDS", "Picks", "join_rows", "read_objects"]
 
-CLASSES = {storage.name: tree for tree, storage in STORAGES.items()}
-"""Classes of histograms that can be read, and the trees that hold the like in nanoDQMIO."""
+KINDS = (*CLASSES, POLYGONS)
+"""Classes of histograms that can be read."""
 
 _BATCH_BYTES = 4 << 20
 _BATCH_KEYS = 2000
@@ -228,11 +228,14 @@ def _decode_class(
     contents: bool,
 ) -> _Piece:
     """Decode histograms of one class."""
-    storage = STORAGES[CLASSES[kind]]
+    storage = CLASSES.get(kind, AS_POLYGONS)
     n = len(which)
     shape, name = storage.shape(header=False), np.frombuffer(kind.encode(), np.uint8)
     found, entries, where = np.zeros((n, 8), np.int64), np.zeros(n), np.zeros((n, 5), np.int64)
-    find(data, bounds[:-1], bounds[1:], shape, name, found, entries, where)
+    if kind == POLYGONS:
+        found[:, kernels.STATUS] = kernels.LAYOUT  # its bins are a list of objects
+    else:
+        find(data, bounds[:-1], bounds[1:], shape, name, found, entries, where)
     sure: dict[int, Plain] = {}
     for i in np.flatnonzero(found[:, kernels.STATUS]).tolist():
         one, status = data[bounds[i] : bounds[i + 1]], found[i, kernels.STATUS]

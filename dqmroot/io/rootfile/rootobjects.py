@@ -140,7 +140,7 @@ def _base(histogram: Histogram) -> bytes:
         + _array(histogram.sumw2, ">f8")
         + _string(histogram.option)
         + functions
-        # fBufferSize, fBuffer, fBinStatErrOpt = kNormal, fStatOverflows = kNeutral
+        # No buffer (its size, and that there is none), normal errors, the usual overflow statistics.
         + struct.pack(">iBii", 0, 0, 0, 2),
     )
 

@@ -10,10 +10,15 @@ from numpy.typing import NDArray
 
 from dqmroot.errors import DQMWarning, InputError
 from dqmroot.io.nanodqmio.layout import Storage
+from dqmroot.io.nanodqmio.polygons import polygon_of
 from dqmroot.io.nanodqmio.surepath import Plain, flushed, plain_of
 from dqmroot.io.storage.source import SeekableSource, Source
 
-__all__ = ["read_object_surely"]
+__all__ = ["AS_POLYGONS", "POLYGONS", "read_object_surely"]
+
+POLYGONS = "TH2Poly"
+AS_POLYGONS = Storage(POLYGONS, np.dtype("f8"), 1, 0, 0)
+"""What a TH2Poly becomes: one axis that counts its polygons."""
 
 
 def read_object_surely(
@@ -35,7 +40,10 @@ def read_object_surely(
     try:
         if buffered:
             return flushed(data[6:].tobytes(), storage, header=False)
-        made = plain_of(_model(source, data, key_length, storage), storage)
+        model = _model(source, data, key_length, storage)
+        if storage.name == POLYGONS:
+            return polygon_of(model)
+        made = plain_of(model, storage)
     except Exception as error:
         what = (str(error).strip().splitlines() or [""])[0][:120]
         text = f"is not laid out as ROOT writes it ({type(error).__name__}: {what})"

@@ -52,6 +52,11 @@ def histograms(ROOT: Any) -> list[Any]:
         ROOT.TProfile("profile", "p;x", 5, 0.0, 1.0),
         ROOT.TProfile2D("profile2d", "", 3, 0.0, 1.0, 2, 0.0, 1.0),
         ROOT.TH1F('a < b = c "d"', "", 2, 0.0, 1.0),
+        ROOT.TH1C("h1c", "", 3, 0.0, 1.0),
+        ROOT.TH2C("h2c", "", 3, 0.0, 1.0, 2, 0.0, 1.0),
+        *(getattr(ROOT, f"TH3{x}")(f"h3{x}", "", 2, 0.0, 1.0, 3, 0.0, 1.0, 2, 0.0, 1.0) for x in "CSID"),
+        ROOT.TProfile3D("profile3d", "", 3, 0.0, 1.0, 2, 0.0, 1.0, 2, 0.0, 1.0),
+        *(getattr(ROOT, f"TH{n}L")(f"h{n}l", "", *n * (2, 0.0, 1.0)) for n in (1, 2, 3) if hasattr(ROOT, f"TH{n}L")),
     ]
     rng = ROOT.TRandom3(7)
     for i, h in enumerate(made):
@@ -137,7 +142,7 @@ def check(path: Path, made: dict[str, Any]) -> None:
                 assert list(axis.labels) == [theirs.GetBinLabel(i + 1) for i in range(axis.nbins)]
             else:
                 assert axis.labels == ()
-    assert n == 12
+    assert n == len(histograms(ROOT))
     file.Close()
 
 
@@ -146,6 +151,28 @@ def test_every_class_and_codec(tmp_path: Path, compression: int) -> None:
     write(tmp_path / "gui.root", compression)
     arrays = formats.arrays(tmp_path / "gui.root")
     check(tmp_path / "gui.root", {me.name: me for me in arrays.all_series()})
+
+
+def test_polygons(tmp_path: Path) -> None:
+    ROOT = root()
+    made = ROOT.TH2Poly("cells", "hexagons", 0.0, 3.0, 0.0, 2.0)
+    made.Honeycomb(0.0, 0.0, 0.3, 4, 3)
+    made.Sumw2()
+    for i in range(40):
+        made.Fill(0.1 * i, 0.05 * i, 1.5)
+    path = tmp_path / "gui.root"
+    file = ROOT.TFile(str(path), "RECREATE")
+    file.mkdir("DQMData").mkdir("Run 1").mkdir("Ecal").mkdir("Run summary").cd()
+    made.Write()
+    file.Close()
+    me = formats.read(path, "Ecal/cells")
+    assert (me.storage, me.title, me.entries.tolist()) == ("TH2Poly", "hexagons", [made.GetEntries()])
+    n = made.GetNumberOfBins()
+    assert me.values()[0].tolist() == [made.GetBinContent(i) for i in range(1, n + 1)]
+    np.testing.assert_allclose(me.variances()[0], [made.GetBinError(i) ** 2 for i in range(1, n + 1)], rtol=1e-12)
+    assert me.contents[0, 0] == sum(made.GetBinContent(-i) for i in range(1, 10))
+    assert [one.storage for one in formats.list_mes(path)] == ["TH2Poly"]
+    assert open_gui(str(path)).skipped == {}
 
 
 def test_without_an_exported_libdeflate(gui: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,8 +212,8 @@ def test_lumisections_and_scope(gui: Path) -> None:
     info = {i.name: i for i in formats.list_mes(gui)}
     assert (info["Hcal/Digi/h1f"].n_ls, info["Hcal/Digi/h1f"].n_runs, info["Hcal/Digi/h1f"].runs) == (1, 1, (306138,))
     assert "Reference/reference" not in info
-    assert len(info) == 12 + 1 + 5
-    with pytest.raises(UnknownNameError, match="nearest: Hcal/Digi/h1d, Hcal/Digi/h1f"):
+    assert len(info) == len(histograms(root())) + 1 + 5
+    with pytest.raises(UnknownNameError, match="nearest: Hcal/Digi/h1c, Hcal/Digi/h1d"):
         formats.read(gui, "Hcal/Digi/h1")
 
 
