@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dqmroot.errors import EmptySelectionError
+from dqmroot.runs import RunMask
 from dqmroot.series import MonitorElement
 
-__all__ = ["HeldOut", "Split", "split_good"]
+__all__ = ["HeldOut", "HeldRun", "Split", "TrainingSample", "split_good"]
 
 _FOLDS = 4  # up to so many runs, each is left out in turn; with more, every fifth run is held back
 
@@ -47,6 +50,119 @@ class HeldOut:
     bad_keys: NDArray[np.uint64]
     bad_score: NDArray[np.float64]
     injected: bool = False
+
+
+@dataclass(frozen=True)
+class HeldRun:
+    """How good LS of a run came out that the detector had not seen.
+
+    Args:
+        run: The run.
+        n: Its good LS that were kept apart.
+        not_judged: Of these, without a score.
+        median: Their median score; NaN where none was judged.
+        flagged: Of the judged ones, above the cut; None where there is no cut.
+    """
+
+    run: int
+    n: int
+    not_judged: int
+    median: float
+    flagged: int | None
+
+
+@dataclass(frozen=True)
+class TrainingSample:
+    """What a model was trained on.
+
+    Args:
+        n: Number of lumisections.
+        runs: Runs they came from.
+        held_out: How the LS of the working point were kept apart.
+        lumis: Run → stretches of LS, first and last.
+        entries: Least and largest number of entries of an LS; None where an early version did not tell.
+        empty: Bins that no LS ever filled, without flow.
+        conditions: Condition → least and largest value.
+        held: What came of each run that was kept apart.
+    """
+
+    n: int
+    runs: tuple[int, ...]
+    held_out: str = ""
+    lumis: Mapping[str, Any] = field(default_factory=dict)
+    entries: tuple[float, float] | None = None
+    empty: int = 0
+    conditions: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    held: tuple[HeldRun, ...] = ()
+
+    @classmethod
+    def of(cls, good: MonitorElement) -> Self:
+        """Describe the good LS that are learnt from."""
+        contents = good.values() if good.bin_entries is None else good.bin_entries[(slice(None), *_inside(good))]
+        told = {
+            name: (float(np.nanmin(values)), float(np.nanmax(values)))
+            for name, values in good.conditions.items()
+            if np.isfinite(np.asarray(values, np.float64)).any()
+        }
+        return cls(
+            len(good),
+            tuple(np.unique(good.run).tolist()),
+            lumis={str(run): pairs for run, pairs in RunMask.from_lumis(good.run, good.lumi).to_ranges().items()},
+            entries=(float(good.entries.min()), float(good.entries.max())),
+            empty=int((~(contents != 0).any(axis=0)).sum()),
+            conditions=told,
+        )
+
+    def with_held(self, told: str, held: HeldOut, threshold: float) -> Self:
+        """Return it with what came of the LS that were kept apart; ``threshold`` NaN where there is no cut."""
+        runs = (held.keys >> np.uint64(32)).astype(np.int64)
+        found = []
+        for run in np.unique(runs):
+            score = held.score[runs == run]
+            judged = score[np.isfinite(score)]
+            flagged = int((judged > threshold).sum()) if np.isfinite(threshold) else None
+            median = float(np.median(judged)) if len(judged) else float("nan")
+            found.append(HeldRun(int(run), len(score), len(score) - len(judged), median, flagged))
+        return replace(self, held_out=told, held=tuple(found))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it ready for JSON."""
+        held = [{**vars(one), "median": one.median if np.isfinite(one.median) else None} for one in self.held]
+        plain = {**vars(self), "runs": list(self.runs), "held": held}
+        conditions = {name: list(pair) for name, pair in self.conditions.items()}
+        return plain | {"entries": None if self.entries is None else list(self.entries), "conditions": conditions}
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote, now or in an early version.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is something else.
+        """
+        entries = found.get("entries")
+        return cls(
+            int(found["n"]),
+            tuple(map(int, found["runs"])),
+            str(found["held_out"]),
+            dict(found.get("lumis", {})),
+            None if entries is None else (float(entries[0]), float(entries[1])),
+            int(found.get("empty", 0)),
+            {str(name): (float(low), float(high)) for name, (low, high) in found.get("conditions", {}).items()},
+            tuple(
+                HeldRun(
+                    int(one["run"]),
+                    int(one["n"]),
+                    int(one["not_judged"]),
+                    float("nan") if one["median"] is None else float(one["median"]),
+                    None if one["flagged"] is None else int(one["flagged"]),
+                )
+                for one in found.get("held", ())
+            ),
+        )
+
+
+def _inside(me: MonitorElement) -> tuple[slice, ...]:
+    return (slice(1, -1),) * len(me.axes)
 
 
 def split_good(good: MonitorElement) -> Split:

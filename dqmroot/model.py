@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,7 +29,7 @@ from dqmroot.errors import (
     UsageError,
 )
 from dqmroot.files import folder_name, whole_folder
-from dqmroot.folds import HeldOut, split_good
+from dqmroot.folds import HeldOut, TrainingSample, split_good
 from dqmroot.injection import inject
 from dqmroot.modelcard import card_text, loss_table
 from dqmroot.prepare import Preparation, Step
@@ -41,21 +40,6 @@ __all__ = ["Model", "load_combiner", "load_models", "save_models"]
 
 SCHEMA_VERSION = 1
 _COMBINER = "combiner.json"
-
-
-@dataclass(frozen=True)
-class TrainingSample:
-    """What a model was trained on.
-
-    Args:
-        n: Number of lumisections.
-        runs: Runs they came from.
-        held_out: How the LS of the working point were kept apart.
-    """
-
-    n: int
-    runs: tuple[int, ...]
-    held_out: str = ""
 
 
 class Model:
@@ -137,7 +121,7 @@ class Model:
         self.working_point = self.bin_cut = None
         self.preparation = self.preparation.fit(good)
         self._me, self._storage, self._axes = good.name, good.storage, good.axes
-        self.sample = TrainingSample(len(good), tuple(np.unique(good.run).tolist()))
+        self.sample = TrainingSample.of(good)
         return self.preparation.apply(good)
 
     def set_working_point(self, method: str, value: float | None, held: MonitorElement, *, source: str = "") -> Self:
@@ -222,9 +206,10 @@ class Model:
             np.concatenate([one.keys for one in held]), np.concatenate(scores), bad_keys, bad_score, bool(faults)
         )
         self._cut(method, value, self.held_out.score, np.concatenate(peaks), told, bad_score if broken else None)
-        sample = self.sample
+        sample, point = self.sample, self.working_point
         assert sample is not None
-        self.sample = TrainingSample(sample.n, sample.runs, split.told)
+        assert point is not None
+        self.sample = sample.with_held(split.told, self.held_out, point.threshold)
 
     def score(self, me: MonitorElement) -> NDArray[np.float64]:
         """Return ``(n_ls,)`` scores, higher is worse; NaN is not judged: empty, NaN or too few entries.
@@ -290,9 +275,7 @@ class Model:
             "min_entries_per_bin": self.min_entries_per_bin,
             "working_point": None if self.working_point is None else self.working_point.to_dict(),
             "bin_cut": self.bin_cut,
-            "sample": None
-            if sample is None
-            else {"n": sample.n, "runs": list(sample.runs), "held_out": sample.held_out},
+            "sample": None if sample is None else sample.to_dict(),
         }
 
     def save(self, folder: str | Path) -> None:
@@ -462,8 +445,7 @@ def _load(root: Path, path: Path, entry: Mapping[str, Any]) -> Model:
         )
         model._me, model._axes = me, tuple(map(Axis.from_dict, entry["axes"]))
         model._storage = str(entry.get("storage", ""))
-        sample = entry["sample"]
-        model.sample = TrainingSample(int(sample["n"]), tuple(sample["runs"]), str(sample["held_out"]))
+        model.sample = TrainingSample.from_dict(entry["sample"])
         if "working_point.json" in entry["sha256"]:
             point = json.loads((place / "working_point.json").read_text(encoding="utf-8"))
             model.bin_cut = point.pop("bin_cut")

@@ -21,7 +21,8 @@ from dqmroot.detectors.base import Progress, Sample
 from dqmroot.detectors.network import Network
 from dqmroot.errors import InputError, MissingExtraError, ModelMismatchError, UnknownNameError, UsageError
 from dqmroot.files import whole_file
-from dqmroot.model import Model, TrainingSample, load_models
+from dqmroot.folds import TrainingSample
+from dqmroot.model import Model, load_models
 from dqmroot.series import Axis, MonitorElement
 from dqmroot.threshold import WorkingPoint
 
@@ -99,7 +100,7 @@ class ExportedModel(Model):
             point, sample = self._description["working_point"], self._description["sample"]
             self.working_point = None if point is None else WorkingPoint.from_dict(point)
             if sample is not None:
-                self.sample = TrainingSample(int(sample["n"]), tuple(sample["runs"]), str(sample["held_out"]))
+                self.sample = TrainingSample.from_dict(sample)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(path, f"an ONNX file, but not a model that dqmroot exported: {error}") from error
         if version > SCHEMA_VERSION:
