@@ -1,8 +1,8 @@
 """Campaigns: throughput against workers, overhead over the bare reading and scoring, memory, and growth with the number of LS.
 
-Run it as ``python benchmarks/batch.py [--folder DIR] [--quick]``. The files are made once in the folder. All figures of a table
-are measured in one run, one after the other, on the machine as it is: the first table says what two processes that only
-calculate get from it.
+Run it as ``python benchmarks/batch.py [--folder DIR] [--quick] [--only speed]``. The files are made once in the folder. All
+figures of a table are measured in one run, one after the other, on the machine as it is. What two processes can reach on it is
+measured beside: the same work done by plain processes without any campaign, one against two.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import subprocess
 import sys
 import threading
@@ -27,15 +28,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", default="/tmp/dqmroot-batch")
     parser.add_argument("--quick", action="store_true", help="a tenth of the lumisections")
+    parser.add_argument("--only", choices=("speed", "memory", "growth"), help="one of the tables")
+    parser.add_argument("--rounds", type=int, default=3, help="of the table of speed; the best of each counts")
     args = parser.parse_args()
     folder = Path(args.folder)
     scale = 10 if args.quick else 1
-    cores()
-    files = make(folder / f"campaign{scale}", runs=10, lumis=1000 // scale, mes=20, files=200 // scale)
-    models = train(files, folder / f"models{scale}", [380000, 380001])
-    speed(files, models, folder / "out")
-    memory(files, models, folder / "out")
-    growth(folder, 10_000 if args.quick else 100_000)
+    if args.only != "growth":
+        files = make(folder / f"campaign{scale}", runs=10, lumis=1000 // scale, mes=20, files=200 // scale)
+        models = train(files, folder / f"models{scale}", [380000, 380001])
+    if args.only in {None, "speed"}:
+        speed(files, models, folder / "out", args.rounds)
+    if args.only in {None, "memory"}:
+        memory(files, models, folder / "out")
+    if args.only in {None, "growth"}:
+        growth(folder, 10_000 if args.quick else 100_000)
 
 
 def make(out: Path, **sizes: int) -> list[Path]:
@@ -56,34 +62,83 @@ def train(files: list[Path], out: Path, runs: list[int]) -> Path:
     return out
 
 
-def cores() -> None:
-    """What one and two processes that only calculate get done."""
-    print("\nCores: loops done per second by processes that only calculate")
-    one = _spin(1)
-    two = _spin(2)
-    print(f"  1 process {one:8.0f}    2 processes {two:8.0f}    ratio {two / one:.2f}")
+def read_and_score(files: list[str], models: str, out: str) -> None:  # noqa: ARG001 - called like the other
+    """The bare job: read, prepare, forward pass; nothing is kept."""
+    from dqmroot.deployment import read_models
+    from dqmroot.io.formats import arrays
+
+    made = read_models(models)
+    for start in range(0, len(files), 10):
+        found = arrays(files[start : start + 10], [model.me for model in made], threads=1)
+        for model in made:
+            model.score(found.series(model.me))
 
 
-def _spin(n: int) -> float:
+def certify_runs(files: list[str], models: str, out: str) -> None:
+    """The whole job without a campaign: each run read, certified, published and reported by plain calls."""
+    from dqmroot.batch.index import index_file
+    from dqmroot.certification import certify
+    from dqmroot.deployment import read_models
+    from dqmroot.io.formats import arrays
+    from dqmroot.publication import publish
+    from dqmroot.reports import report
+
+    made = read_models(models)
+    runs: dict[int, list[str]] = {}
+    for path in files:
+        for run in np.unique(index_file(path).keys >> np.uint64(32)).tolist():
+            runs.setdefault(run, []).append(path)
+    for run, mine in runs.items():
+        found = arrays(mine, [model.me for model in made], runs=run, threads=1)
+        cert = certify([found.series(model.me) for model in made], made)
+        place = Path(out) / str(run)
+        cert.save(place)
+        publish(cert, place, "/ZeroBias/Run2024C-dqmroot-v1/DQMIO")
+        report(cert, place / "report")
+
+
+def _timed(job: Any, files: list[str], models: str, out: str, barrier: Any, queue: Any) -> None:
+    job(files[:2], models, f"{out}-warm")  # libraries and kernels are loaded
+    barrier.wait()
+    begin, cpu = time.time(), time.process_time()
+    job(files, models, out)
+    queue.put((begin, time.time(), time.process_time() - cpu))
+
+
+def plain(job: Any, parts: list[list[str]], models: Path, out: Path) -> tuple[float, float]:
+    """Do a job in plain processes, one for each part of the files, in the environment of a worker.
+
+    Returns:
+        Seconds from the first begin to the last end, and processor seconds of all.
+    """
+    from dqmroot.batch.cluster import ENVIRONMENT
+
     context = multiprocessing.get_context("spawn")
-    with context.Pool(n) as pool:
-        pool.map(_loops, [0.2] * n)
-        return sum(pool.map(_loops, [3.0] * n, chunksize=1))
-
-
-def _loops(seconds: float) -> float:
-    x, n, begin = np.random.default_rng(1).random(20_000), 0, time.perf_counter()
-    while time.perf_counter() - begin < seconds:
-        np.sort(x)
-        n += 1
-    return n / seconds
+    barrier, queue = context.Barrier(len(parts)), context.Queue()
+    before = dict(os.environ)
+    os.environ.update(ENVIRONMENT)
+    try:
+        processes = [
+            context.Process(target=_timed, args=(job, part, str(models), f"{out}-{i}", barrier, queue))
+            for i, part in enumerate(parts)
+        ]
+        for process in processes:
+            process.start()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    times = [queue.get() for _ in processes]
+    for process in processes:
+        process.join()
+    return max(end for _, end, _ in times) - min(begin for begin, *_ in times), sum(cpu for *_, cpu in times)
 
 
 def campaign(files: list[Path], models: Path, out: Path, workers: int) -> dict[str, float]:
     """Run a campaign from nothing.
 
     Returns:
-        Seconds of each step, processor seconds of the workers while scoring (``cpu``), and the peak memory of a worker in MiB.
+        Seconds of all (``whole``), of each step, and of all steps (``steps``: without the start of the workers); processor
+        seconds of the workers in the steps (``cpu``) and of the campaign's own process (``own``); peak memory of a worker in MiB.
     """
     import shutil
 
@@ -96,27 +151,25 @@ def campaign(files: list[Path], models: Path, out: Path, workers: int) -> dict[s
     samples: list[tuple[float, dict[int, tuple[float, float]]]] = []
     thread = threading.Thread(target=_watch_workers, args=(stop, samples))
     thread.start()
-    begin = time.perf_counter()
+    begin, own = time.perf_counter(), time.process_time()
     told = run_campaign(made)
-    whole = time.perf_counter() - begin
+    whole, own = time.perf_counter() - begin, time.process_time() - own
     stop.set()
     thread.join()
     assert told.status == 0, told
-    steps, marks = _steps(out / "log.jsonl")
+    steps, first, last = _steps(out / "log.jsonl")
     peak = max(rss for _, workers_now in samples for rss, _ in workers_now.values())
-    cpu = _processor(samples, marks["score"]) - _processor(samples, marks["index"])
-    return {"whole": whole, "peak": peak, "cpu": cpu, **steps}
+    cpu = _processor(samples, last) - _processor(samples, first)
+    return {"whole": whole, "peak": peak, "cpu": cpu, "own": own, "steps": last - first, **steps}
 
 
-def _steps(path: Path) -> tuple[dict[str, float], dict[str, float]]:
-    """Seconds from the end of the step before to the last job of each step, and when that was."""
+def _steps(path: Path) -> tuple[dict[str, float], float, float]:
+    """Seconds of indexing and of scoring with certification, and when the first began and the last ended."""
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    last = next(_time(row) for row in rows if row["event"] == "cluster")
-    out, marks = {}, {}
-    for step in ("index", "score", "certify"):
-        end = max((_time(row) for row in rows if row.get("step") == step), default=last)
-        out[step], marks[step], last = end - last, end, end
-    return out, marks
+    first = next(_time(row) for row in rows if row["event"] == "cluster")
+    middle = max(_time(row) for row in rows if row.get("step") == "index")
+    last = max(_time(row) for row in rows if row.get("step") == "certify")
+    return {"index": middle - first, "score, certify": last - middle}, first, last
 
 
 def _processor(samples: list[tuple[float, dict[int, tuple[float, float]]]], when: float) -> float:
@@ -148,69 +201,39 @@ def _watch_workers(stop: threading.Event, samples: list[tuple[float, dict[int, t
         samples.append((time.time(), now))
 
 
-def speed(files: list[Path], models: Path, out: Path, rounds: int = 3) -> None:
-    """Bare reading and scoring in one process against campaigns of one and two workers."""
-    from threadpoolctl import threadpool_limits
+def speed(files: list[Path], models: Path, out: Path, rounds: int) -> None:
+    """Plain processes against campaigns, one against two."""
+    from dqmroot.batch.index import index_file
 
-    from dqmroot.certification import judge
-    from dqmroot.io.nanodqmio.read import arrays
-    from dqmroot.model import load_models
-
-    made = load_models(models)
-    names = [model.me for model in made]
-
-    def bare(full: bool) -> tuple[int, float, float]:
-        # One thread, as in a worker.
-        with threadpool_limits(1):
-            begin = time.process_time()
-            n, seconds = bare_inside(full)
-            return n, seconds, time.process_time() - begin
-
-    def bare_inside(full: bool) -> tuple[int, float]:
-        begin, n = time.perf_counter(), 0
-        for start in range(0, len(files), 5):
-            found = arrays(list(map(str, files[start : start + 5])), names, threads=1)
-            for model in made:
-                series = found.series(model.me)
-                if full:
-                    judge(series, model)
-                else:
-                    model.score(series)
-            n += len(series)
-        return n, time.perf_counter() - begin
-
-    bare(False)
+    paths = list(map(str, files))
+    n = sum(len(index_file(path).keys) for path in paths)
+    half = [paths[: len(paths) // 2], paths[len(paths) // 2 :]]
+    found: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    campaigns: dict[int, list[dict[str, float]]] = {1: [], 2: []}
     # In turns, and the best of each: other work on the machine comes and goes.
-    bares, pictures, ones, twos = [], [], [], []
     for _ in range(rounds):
-        bares.append(bare(False))
-        pictures.append(bare(True))
-        ones.append(campaign(files, models, out, 1))
-        twos.append(campaign(files, models, out, 2))
-    n = bares[0][0]
-    read_score, read_judge = (min(run[1] for run in runs) for runs in (bares, pictures))
-    one, two = (min(runs, key=lambda run: run["score"]) for runs in (ones, twos))
-    print(f"\nSpeed: {n} LS × {len(names)} MEs in {len(files)} files, best of {rounds}")
-    rows = {
-        "bare: read + score": read_score,
-        "bare: read + score + pictures": read_judge,
-        **{
-            f"{k} worker(s): {step}": run[step]
-            for k, run in ((1, one), (2, two))
-            for step in ("index", "score", "certify")
-        },
-        "1 worker: all, with start": min(run["whole"] for run in ones),
-        "2 workers: all, with start": min(run["whole"] for run in twos),
-    }
-    for what, seconds in rows.items():
-        print(f"  {what:34} {seconds:8.2f} s  {n / seconds:8.0f} LS/s")
-    print(f"  bare read + score + pictures over bare read + score: {read_judge / read_score - 1:+.1%}")
-    print(f"  scoring step of 1 worker over the same work bare:    {one['score'] / read_judge - 1:+.1%}")
-    print(f"  scoring step, 2 workers over 1:                      {one['score'] / two['score']:.2f} ×")
-    cpu = [min(run["cpu"] for run in runs) for runs in (ones, twos)]
-    bare_cpu = [min(run[2] for run in runs) for runs in (bares, pictures)]
-    print(f"  processor seconds: bare {bare_cpu[0]:.2f}, bare with pictures {bare_cpu[1]:.2f}", end="")
-    print(f", scoring step of 1 worker {cpu[0]:.2f}, of 2 workers {cpu[1]:.2f}")
+        for name, job in (("read + forward pass", read_and_score), ("certify run by run", certify_runs)):
+            found.setdefault((name, 1), []).append(plain(job, [paths], models, out))
+            found.setdefault((name, 2), []).append(plain(job, half, models, out))
+        for workers, made in campaigns.items():
+            made.append(campaign(files, models, out, workers))
+    best = {key: (min(wall for wall, _ in runs), min(cpu for _, cpu in runs)) for key, runs in found.items()}
+    for workers, made in campaigns.items():
+        best["campaign", workers] = min(run["steps"] for run in made), min(run["cpu"] for run in made)
+    print(
+        f"\nSpeed: {n} LS × 20 MEs in {len(files)} files, best of {rounds}; processes and workers are warm or counted apart"
+    )
+    print(f"  {'':24}{'1 process':>12}{'2':>9}{'ratio':>9}   {'processor s, 1':>15}{'2':>9}")
+    for name in ("read + forward pass", "certify run by run", "campaign"):
+        (one, cpu_one), (two, cpu_two) = best[name, 1], best[name, 2]
+        print(f"  {name:24}{one:10.2f} s{two:7.2f} s{one / two:9.2f}   {cpu_one:13.2f} s{cpu_two:7.2f} s")
+    for workers, made in campaigns.items():
+        run = min(made, key=lambda one: one["steps"])
+        steps = ", ".join(f"{name} {run[name]:.2f} s" for name in ("index", "score, certify"))
+        print(f"  campaign, {workers} worker(s): {steps}; with start {run['whole']:.2f} s; client {run['own']:.2f} s")
+    cpu = best["campaign", 1][1]
+    print(f"  processor: campaign over certify run by run {cpu / best['certify run by run', 1][1] - 1:+.1%}", end="")
+    print(f", over read + forward pass {cpu / best['read + forward pass', 1][1] - 1:+.1%}")
 
 
 def memory(files: list[Path], models: Path, out: Path) -> None:
@@ -223,18 +246,20 @@ def memory(files: list[Path], models: Path, out: Path) -> None:
 def growth(folder: Path, most: int) -> None:
     """Time against the number of LS, for two monitoring elements."""
     print("\nGrowth: LS × 2 MEs, 2 workers")
-    sizes = [most // 100, most // 10, most]
+    sizes = [most // 100, 3 * most // 100, most // 10, 3 * most // 10, most]
     seconds = []
     for n in sizes:
         files = make(folder / f"growth{n}", runs=max(1, n // 1000), lumis=min(n, 1000), mes=2, files=max(4, n // 500))
         models = train(files, folder / f"growth-models{n}", [380000])
         took = campaign(files, models, folder / "out", 2)
-        work = sum(took[step] for step in ("index", "score", "certify"))
+        work = took["steps"]
         seconds.append(work)
         print(
             f"  {n:7d} LS in {len(files):4d} files {work:8.2f} s  {1e3 * work / n:7.3f} ms/LS  peak {took['peak']:6.0f} MiB"
         )
-    print(f"  from {sizes[1]} to {sizes[2]} LS: time × {seconds[2] / seconds[1]:.1f}")
+    slope, start = np.polyfit(sizes, seconds, 1)
+    off = max(abs(start + slope * n - took) / took for n, took in zip(sizes, seconds, strict=True))
+    print(f"  straight line: {start:.2f} s + {1e3 * slope:.4f} ms/LS; the points lie within {off:.0%} of it")
 
 
 if __name__ == "__main__":

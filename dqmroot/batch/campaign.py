@@ -6,99 +6,38 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dqmroot._version import __version__
-from dqmroot.batch.index import FileIndex, index_file, unique_files
-from dqmroot.batch.plan import Piece, plan_pieces, plan_runs
+from dqmroot.batch import results
+from dqmroot.batch.index import FileIndex, index_file, latest_versions, unique_files
+from dqmroot.batch.models import find_models, model_digests, model_place
+from dqmroot.batch.plan import Piece, Plan, plan_pieces, plan_runs
 from dqmroot.batch.results import read_head
-from dqmroot.batch.summary import summary_page
+from dqmroot.batch.told import Log, Told, lumi_ranges, write_ending
 from dqmroot.batch.training import check_training, train_missing
 from dqmroot.batch.work import CertifyRun, IndexFile, ScorePiece, digest
-from dqmroot.combine import combine_flags
+from dqmroot.combine import TRAINED, combine_flags
 from dqmroot.config import Campaign, Inputs, Training, parse_ranges
-from dqmroot.errors import EmptySelectionError, IncompleteError, InputError
-from dqmroot.files import write_text
+from dqmroot.errors import EmptySelectionError, InputError
 from dqmroot.io.storage.source import expand
-from dqmroot.model import Model, load_models
+from dqmroot.model import Model
 from dqmroot.pipeline import Report
 from dqmroot.publication import check_dataset
 from dqmroot.runs import RunMask
 from dqmroot.selection import Selection
 
+if TYPE_CHECKING:
+    from dqmroot.batch.engine import Job
+
 __all__ = ["Plan", "Told", "dry_run", "run_campaign"]
 
 SCHEMA_VERSION = 1
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """What a campaign will do.
-
-    Args:
-        files: Readable inputs, each once.
-        pieces: Pieces of work.
-        runs: Runs that will be certified.
-        n_lumis: LS in them.
-        mes: Monitoring elements.
-    """
-
-    files: tuple[FileIndex, ...]
-    pieces: tuple[Piece, ...]
-    runs: tuple[int, ...]
-    n_lumis: int
-    mes: tuple[str, ...]
-
-
-@dataclass
-class Told:
-    """What happened, for the manifest.
-
-    Args:
-        errors: Path → error of each input that could not be read.
-        failures: Work that could not be done: what, which LS, why.
-        refused: ``(me, error)`` where a model does not fit.
-        copies: Inputs that are copies of others.
-        runs: Figures of each run.
-        summary: Figures of the whole.
-    """
-
-    errors: dict[str, str] = field(default_factory=dict)
-    failures: list[dict[str, Any]] = field(default_factory=list)
-    refused: set[tuple[str, str]] = field(default_factory=set)
-    copies: list[tuple[str, str]] = field(default_factory=list)
-    runs: list[dict[str, Any]] = field(default_factory=list)
-    summary: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def status(self) -> int:
-        """Exit status: 0 where all is done, 4 where anything is missing, 3 where no input could be read."""
-        if self.errors and not self.runs:
-            return InputError.exit_code
-        return IncompleteError.exit_code if self.errors or self.failures or self.refused else 0
-
-
-class Log:
-    """A log for machines: one JSON object a line, appended to what is there."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a", encoding="utf-8", buffering=1)
-
-    def __call__(self, event: str, **more: Any) -> None:
-        """Write one line."""
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._file.write(json.dumps({"time": now, "event": event, **more}) + "\n")
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
 
 
 def dry_run(campaign: Campaign) -> tuple[Plan, Told]:
@@ -112,15 +51,15 @@ def dry_run(campaign: Campaign) -> tuple[Plan, Told]:
     check(campaign)
     told = Told()
     found = []
-    for path in expand(campaign.inputs.files):
+    models = find_models(model_place(campaign))
+    mes = [model.me for model in models] or list(campaign.training.mes if campaign.training else ())
+    paths, told.older = latest_versions(expand(campaign.inputs.files))
+    for path in paths:
         try:
-            found.append(index_file(path))
+            found.append(index_file(path, mes))
         except InputError as error:
             told.errors[path] = str(error)
     indices, told.copies = unique_files(found)
-    folder = _model_folder(campaign)
-    models = load_models(folder) if (folder / "model.json").is_file() else []
-    mes = [model.me for model in models] or list(campaign.training.mes if campaign.training else ())
     return _plan(campaign, indices, mes, [model.me for model in models if model.spans_lumis]), told
 
 
@@ -178,12 +117,13 @@ def check(campaign: Campaign) -> None:
         UsageError: A setting that cannot be.
     """
     check_dataset(campaign.output.dataset)
-    combine_flags(np.zeros((1000, 0), np.int8), campaign.output.rule)
+    if campaign.output.rule != TRAINED:
+        combine_flags(np.zeros((1000, 0), np.int8), campaign.output.rule)
     selection_of(campaign.inputs, "inputs")
     if campaign.training is not None:
         check_training(campaign.training)
-    elif not (_model_folder(campaign) / "model.json").is_file():
-        raise InputError(_model_folder(campaign), "there is no model, and the campaign has no [training]")
+    elif not find_models(model_place(campaign)):
+        raise InputError(model_place(campaign), "there is no model, and the campaign has no [training]")
 
 
 def selection_of(part: Inputs | Training, table: str) -> dict[str, Any]:
@@ -195,6 +135,39 @@ def selection_of(part: Inputs | Training, table: str) -> dict[str, Any]:
         "runs": None if runs is None else [run for first, last in runs for run in range(first, last + 1)],
         "lumis": None if part.lumis is None else parse_ranges(part.lumis, f"{table}.lumis"),
     }
+
+
+@dataclass(frozen=True, eq=False)
+class _Runs:
+    """What the certification of a run is made of."""
+
+    campaign: Campaign
+    plan: Plan
+    folder: Path
+    models: Sequence[Model]
+    digests: Mapping[str, str]
+
+    def call(self, run: int, targets: Mapping[str, Piece]) -> tuple[str, CertifyRun]:
+        """Return what a worker calls for a run, and what stands for all that goes in: pieces, errors, models, settings."""
+        # In the order of their first LS, whatever the order in which they came.
+        mine = sorted(
+            (target for target, piece in targets.items() if run in piece.runs), key=lambda one: _first(targets[one])
+        )
+        state = [[Path(target).stem, read_head(target)["errors"]] for target in mine]
+        inputs = [index.describe() for index in self.plan.files if ((index.keys >> np.uint64(32)) == run).any()]
+        stamp, output = digest(dict(self.digests)), self.campaign.output
+        settings = [output.dataset, output.rule, output.report, [told["path"] for told in inputs], __version__]
+        name = digest(run, state, stamp, *settings)
+        place = str(Path(output.folder) / "runs" / str(run))
+        mes = tuple(model.me for model in self.models)
+        call = CertifyRun(
+            run, mine, str(self.folder), stamp, mes, place, name, output.dataset, output.rule, inputs, output.report
+        )
+        return name, call
+
+
+def _first(piece: Piece) -> tuple[int, tuple[str, ...]]:
+    return int(piece.keys[0]), piece.mes
 
 
 class _Running:
@@ -211,14 +184,14 @@ class _Running:
         """Do all steps."""
         indices = self._index(paths)
         if not indices:
-            self._finish(paths, indices, Plan((), (), (), 0, ()))
+            write_ending(self.out, self.told, paths, indices, Plan((), (), (), np.empty(0, np.uint64), ()))
             return self.told
-        folder = _model_folder(self.campaign)
-        trained = train_missing(self.campaign, folder, indices, self.jobs, self.told.failures, retrain=retrain)
+        folder = model_place(self.campaign)
+        trained = train_missing(self.campaign, folder, indices, self.jobs, self.told, retrain=retrain)
         if trained and not self.campaign.resources.scheduler:
             # Fresh workers without what TensorFlow keeps; a scheduler that others use is left alone.
             self.client.restart()
-        models = load_models(folder)
+        models = find_models(folder)
         plan = _plan(self.campaign, indices, [model.me for model in models], [m.me for m in models if m.spans_lumis])
         if not plan.n_lumis:
             raise EmptySelectionError("inputs: no lumisection left after selection")
@@ -226,13 +199,17 @@ class _Running:
             f"{len(plan.files)} files, {plan.n_lumis} LS of {len(plan.runs)} runs, {len(plan.mes)} MEs, {len(plan.pieces)} pieces"
         )
         digests = model_digests(folder)
-        targets = self._score(plan, folder, digests)
-        self._certify(plan, folder, models, digests, targets)
-        self._finish(paths, indices, plan)
+        runs = _Runs(self.campaign, plan, folder, models, digests)
+        self._certify(runs, self._score(plan, folder, digests, runs))
+        write_ending(self.out, self.told, paths, indices, plan)
         return self.told
 
     def jobs(
-        self, what: str, work: Mapping[str, tuple[Any, str]], weights: Mapping[str, int] | None = None
+        self,
+        what: str,
+        work: Mapping[str, tuple[Any, str]],
+        weights: Mapping[str, int] | None = None,
+        then: Callable[[str], Iterable[Job]] = lambda _: (),
     ) -> dict[str, Any]:
         """Do work by name; what cannot be done stands in the manifest.
 
@@ -240,24 +217,29 @@ class _Running:
             what: What it is, in one word.
             work: Name → what a worker calls, and a label.
             weights: LS in each, for the rate.
+            then: Gives for a name that is done what can be done now; where that fails, it is as if it had not been given.
         """
         from dqmroot.batch.engine import Failure, Job, run_jobs
 
-        results: dict[str, Any] = {}
+        found: dict[str, Any] = {}
         begin, n_lumis = time.monotonic(), 0
 
-        def done(job: Job, value: Any) -> None:
+        def done(job: Job, value: Any) -> Iterable[Job]:
             nonlocal n_lumis
-            name = job.key.removeprefix(f"{what}-")
-            results[name] = value
+            step, _, name = job.key.partition("-")
+            self.log("done", step=step, name=name, label=job.label)
+            if step != what:
+                return ()
+            found[name] = value
             n_lumis += (weights or {}).get(name, 0)
-            self.log("done", step=what, name=name, label=job.label)
             if self.report:
                 rate = f"{n_lumis / max(time.monotonic() - begin, 1e-3):.0f} LS/s" if weights else ""
-                self.report(what, len(results), len(work), rate)
+                self.report(what, len(found), len(work), rate)
+            return then(name)
 
         def failed(failure: Failure) -> None:
-            self.log("failed", step=what, label=failure.job.label, error=failure.error, tries=failure.tries)
+            step = failure.job.key.partition("-")[0]
+            self.log("failed", step=step, label=failure.job.label, error=failure.error, tries=failure.tries)
 
         resources = self.campaign.resources
         failures = run_jobs(
@@ -269,7 +251,9 @@ class _Running:
             failed=failed,
         )
         for failure in failures:
-            name = failure.job.key.removeprefix(f"{what}-")
+            step, _, name = failure.job.key.partition("-")
+            if step != what:
+                continue
             row = {
                 "step": what,
                 "name": name,
@@ -278,11 +262,15 @@ class _Running:
                 "tries": failure.tries,
             }
             self.told.failures.append(row)
-        return results
+        return found
 
     def _index(self, paths: Sequence[str]) -> list[FileIndex]:
         folder = str(self.out / "index")
-        work = {digest(path): (IndexFile(path, folder), path) for path in paths}
+        paths, self.told.older = latest_versions(paths)
+        training = self.campaign.training
+        known = [model.me for model in find_models(model_place(self.campaign))]
+        mes = tuple(known or (training.mes if training else ()))
+        work = {digest(path): (IndexFile(path, folder, mes), path) for path in paths}
         found = self.jobs("index", work)
         for row in [row for row in self.told.failures if row["step"] == "index"]:
             self.told.errors[row["what"]] = row["error"]
@@ -291,10 +279,14 @@ class _Running:
         indices, self.told.copies = unique_files(ordered)
         return indices
 
-    def _score(self, plan: Plan, folder: Path, digests: Mapping[str, str]) -> dict[str, Piece]:
-        """Score what is missing, and return the file of results of each piece that is there."""
+    def _score(self, plan: Plan, folder: Path, digests: Mapping[str, str], runs: _Runs) -> dict[str, Piece]:
+        """Score what is missing, and return the file of results of each piece that is there.
+
+        A run is certified as soon as its last piece is there, so that no worker waits for all others to end.
+        """
         by_path = {index.path: index for index in plan.files}
-        names = {piece_name(piece, by_path, digests): piece for piece in plan.pieces}
+        dcs = None if self.campaign.inputs.dcs is None else RunMask.from_json(self.campaign.inputs.dcs)
+        names = {piece_name(piece, by_path, digests, _on(piece, dcs)): piece for piece in plan.pieces}
         targets = {name: str(self.out / "pieces" / name[:2] / f"{name}.npz") for name in names}
         missing = {name: piece for name, piece in names.items() if not _complete(targets[name])}
         if len(missing) < len(names):
@@ -307,125 +299,76 @@ class _Running:
                 for path in piece.files
             }
             call = ScorePiece(
-                piece.keys, files, piece.mes, str(folder), stamp, targets[name], self.campaign.resources.threads
+                piece.keys,
+                files,
+                piece.mes,
+                str(folder),
+                stamp,
+                targets[name],
+                self.campaign.resources.threads,
+                _on(piece, dcs),
             )
             work[name] = (call, _label(piece))
-        done = self.jobs("score", work, {name: len(piece.keys) for name, piece in missing.items()})
+        there = {targets[name]: piece for name, piece in names.items() if name not in missing}
+        left = {run: sum(run in piece.runs for piece in missing.values()) for run in plan.runs}
+
+        def certify(name: str) -> Iterable[Job]:
+            from dqmroot.batch.engine import Job
+
+            there[targets[name]] = missing[name]
+            for run in missing[name].runs:
+                left[run] -= 1
+                if left[run] == 0:
+                    name, call = runs.call(run, there)
+                    yield Job(f"certify-{name}", call, f"run {run}")
+
+        done = self.jobs("score", work, {name: len(piece.keys) for name, piece in missing.items()}, certify)
         for value in done.values():
             self.told.errors.update(value["errors"])
             self.told.refused.update(map(tuple, value["refused"]))
         for row in self.told.failures:
             if row["step"] == "score":
-                row["lumis"] = _ranges(names[row["name"]].keys)
+                row["lumis"] = lumi_ranges(names[row["name"]].keys)
         return {targets[name]: piece for name, piece in names.items() if name not in missing or name in done}
 
-    def _certify(
-        self,
-        plan: Plan,
-        folder: Path,
-        models: Sequence[Model],
-        digests: Mapping[str, str],
-        targets: Mapping[str, Piece],
-    ) -> None:
+    def _certify(self, runs: _Runs, targets: Mapping[str, Piece]) -> None:
         """Certify each run whose pieces, or the errors in them, are not those of its last certification."""
-        stamp = digest(dict(digests))
-        by_run: dict[int, list[str]] = {}
-        for target, piece in targets.items():
-            for run in piece.runs:
-                by_run.setdefault(run, []).append(target)
         work = {}
-        for run, files in by_run.items():
-            of_run = [index for index in plan.files if ((index.keys >> np.uint64(32)) == run).any()]
-            state = [[Path(target).stem, read_head(target)["errors"]] for target in files]
-            output = self.campaign.output
-            name = digest(
-                run,
-                state,
-                stamp,
-                output.dataset,
-                output.rule,
-                output.report,
-                [index.path for index in of_run],
-                __version__,
-            )
-            place = self.out / "runs" / str(run)
-            kept = _read_run(place)
+        for run in sorted({run for piece in targets.values() for run in piece.runs}):
+            name, call = runs.call(run, targets)
+            kept = _read_run(Path(call.folder))
             if kept is not None and kept.get("name") == name:
                 self.told.runs.append(kept)
-                continue
-            call = CertifyRun(
-                run, files, str(folder), stamp, tuple(m.me for m in models), str(place), name, output.dataset, output.rule,
-                [index.describe() for index in of_run], output.report,
-            )  # fmt: skip
-            work[name] = (call, f"run {run}")
+            else:
+                work[name] = (call, f"run {run}")
         self.told.runs.extend(self.jobs("certify", work).values())
         self.told.runs.sort(key=lambda row: int(row["run"]))
 
-    def _finish(self, paths: Sequence[str], indices: Sequence[FileIndex], plan: Plan) -> None:
-        """Write what is of all runs together."""
-        told = self.told
-        for name in ("golden.json", "bad.json", "not_judged.json"):
-            masks = [self.out / "runs" / str(row["run"]) / name for row in told.runs if row["lumisections"]]
-            whole = RunMask.from_ranges({})
-            for path in masks:
-                whole = whole | RunMask.from_json(path)
-            write_text(self.out / name, whole.to_json())
-        figures = {key: sum(row[key] for row in told.runs) for key in ("lumisections", "good", "bad", "not judged")}
-        told.summary = {
-            "files": len(paths),
-            "files_read": len(indices) - len(set(told.errors) & {index.path for index in indices}),
-            "runs": len(told.runs),
-            "pieces": len(plan.pieces),
-            **figures,
-            "missing": plan.n_lumis - figures["lumisections"],
-        }
-        trends = {"schema_version": SCHEMA_VERSION, "runs": told.runs}
-        write_text(self.out / "runs.json", json.dumps(trends, indent=1, allow_nan=False) + "\n")
-        if told.runs:
-            write_text(self.out / "summary.html", summary_page(told.runs, f"Campaign {self.out.name}"))
-        manifest = {
-            "schema_version": SCHEMA_VERSION,
-            "dqmroot_version": __version__,
-            "step": "batch",
-            "inputs": [index.describe() for index in indices if index.path not in told.errors],
-            "errors": [{"path": path, "error": error} for path, error in sorted(told.errors.items())],
-            "copies": [{"path": path, "same_as": other} for path, other in told.copies],
-            "failures": sorted(told.failures, key=lambda row: (row["step"], row["what"])),
-            "refused": [{"me": me, "error": error} for me, error in sorted(told.refused)],
-            "summary": told.summary,
-        }
-        write_text(self.out / "manifest.json", json.dumps(manifest, indent=1) + "\n")
 
-
-def piece_name(piece: Piece, files: Mapping[str, FileIndex], digests: Mapping[str, str]) -> str:
-    """Return what stands for a piece: identity of its inputs, LS, and models."""
+def piece_name(
+    piece: Piece, files: Mapping[str, FileIndex], digests: Mapping[str, str], on: NDArray[np.uint64] | None
+) -> str:
+    """Return what stands for a piece: identity of its inputs, LS, which of them had the detector on, and models."""
     inputs = [[files[path].uuid, files[path].size, files[path].time_ns] for path in piece.files]
-    return digest(inputs, _ranges(piece.keys), [[me, digests[me]] for me in piece.mes], SCHEMA_VERSION, __version__)
-
-
-def model_digests(folder: Path) -> dict[str, str]:
-    """Return for each monitoring element of a model folder what changes when its model does."""
-    head = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    return {entry["me"]: digest(entry) for entry in head["models"]}
+    models = [[me, digests[me]] for me in piece.mes]
+    off = None if on is None else lumi_ranges(piece.keys[~np.isin(piece.keys, on)])
+    return digest(inputs, lumi_ranges(piece.keys), off, models, results.SCHEMA_VERSION, __version__)
 
 
 def _plan(campaign: Campaign, indices: Sequence[FileIndex], mes: Sequence[str], spanning: Sequence[str]) -> Plan:
     resources = campaign.resources
-    keep = _keep(Selection.of(**selection_of(campaign.inputs, "inputs")))
+    # Where the detector was off, an LS is not judged, and told so.
+    keep = _keep(Selection.of(**{**selection_of(campaign.inputs, "inputs"), "dcs": None}))
     alone = [me for me in mes if me not in spanning]
     nbytes = resources.mib_per_piece * 2**20
     pieces = plan_pieces(indices, alone, keep=keep, lumis=resources.lumis_per_piece, nbytes=nbytes)
     pieces += plan_runs(indices, spanning, keep=keep)
     keys = np.unique(np.concatenate([piece.keys for piece in pieces])) if pieces else np.empty(0, np.uint64)
-    return Plan(tuple(indices), tuple(pieces), tuple(np.unique(keys >> np.uint64(32)).tolist()), len(keys), tuple(mes))
+    return Plan(tuple(indices), tuple(pieces), tuple(np.unique(keys >> np.uint64(32)).tolist()), keys, tuple(mes))
 
 
 def _keep(selection: Selection) -> Callable[[NDArray[np.uint64]], NDArray[np.bool_]]:
     return lambda keys: selection.contains(keys >> np.uint64(32), keys & np.uint64(0xFFFFFFFF))
-
-
-def _model_folder(campaign: Campaign) -> Path:
-    return Path(campaign.output.model or Path(campaign.output.folder) / "models")
 
 
 def _complete(target: str) -> bool:
@@ -444,9 +387,11 @@ def _read_run(folder: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _ranges(keys: NDArray[np.uint64]) -> dict[str, list[list[int]]]:
-    mask = RunMask.from_lumis(keys >> np.uint64(32), keys & np.uint64(0xFFFFFFFF))
-    return {str(run): pairs for run, pairs in mask.to_ranges().items()}
+def _on(piece: Piece, dcs: RunMask | None) -> NDArray[np.uint64] | None:
+    """Return the LS of a piece with the detector on."""
+    if dcs is None:
+        return None
+    return piece.keys[dcs.contains(piece.keys >> np.uint64(32), piece.keys & np.uint64(0xFFFFFFFF))]
 
 
 def _label(piece: Piece) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,7 +54,7 @@ def run_jobs(
     *,
     retries: int,
     delay: float,
-    done: Callable[[Job, Any], None],
+    done: Callable[[Job, Any], Iterable[Job]],
     failed: Callable[[Failure], None] = lambda _: None,
 ) -> list[Failure]:
     """Run jobs; those that fail are tried again after all others, and those whose worker died then go one at a time.
@@ -63,7 +64,7 @@ def run_jobs(
         jobs: What, in the order in which they are handed out.
         retries: How often one that failed is tried again.
         delay: Seconds before that.
-        done: Called with each job and its result, in the order in which they end.
+        done: Called with each job and its result, in the order in which they end; what it returns is handed out next.
         failed: Called with each try that failed.
 
     Returns:
@@ -97,15 +98,15 @@ def run_jobs(
 
 
 def _pass(
-    client: Client, jobs: Sequence[Job], attempt: int, last: bool, done: Callable[[Job, Any], None]
+    client: Client, jobs: Sequence[Job], attempt: int, last: bool, done: Callable[[Job, Any], Iterable[Job]]
 ) -> Iterator[tuple[Job, BaseException]]:
     """Hand out jobs, a few ahead of the workers, and give back those that failed."""
-    waiting = iter(jobs)
+    waiting = deque(jobs)
     running: dict[Any, Job] = {}
     stream = as_completed(loop=client.loop)
 
     def hand_out(n: int) -> None:
-        for job in _first(waiting, n):
+        for job in [waiting.popleft() for _ in range(min(n, len(waiting)))]:
             future = client.submit(job.work, last, key=f"{job.key}-{attempt}", pure=False)
             running[future] = job
             stream.add(future)
@@ -124,7 +125,7 @@ def _pass(
         except Exception as error:  # noqa: BLE001 - whatever a worker raised is a row of the manifest
             yield job, error
         else:
-            done(job, value)
+            waiting.extendleft(done(job, value))
         future.release()
         hand_out(max(1, _ahead(client) - len(running)))
 
@@ -139,11 +140,6 @@ def _alive(client: Client) -> bool:
 def _ahead(client: Client) -> int:
     """How many jobs to have with the scheduler: enough that no worker waits, few enough that memory stays flat."""
     return max(8, 2 * len(client.scheduler_info(n_workers=-1)["workers"]))
-
-
-def _first(items: Iterator[Job], n: int) -> Iterable[Job]:
-    for _, item in zip(range(n), items, strict=False):
-        yield item
 
 
 def _text(error: BaseException) -> str:

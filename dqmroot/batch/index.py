@@ -1,13 +1,15 @@
-"""What a file holds, from its ``Indices`` alone: which (run, LS), and about how large they are."""
+"""What a file holds, from its ``Indices`` or its directories alone: which (run, LS), and about how large they are."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,16 @@ from numpy.typing import NDArray
 
 from dqmroot.errors import InputError
 from dqmroot.files import whole_file
+from dqmroot.io.formats import kind_of
+from dqmroot.io.names import Patterns
+from dqmroot.io.nanodqmio.plan import Query
 from dqmroot.io.nanodqmio.trees import open_file
+from dqmroot.io.rootfile.dqmgui import open_gui
+from dqmroot.io.storage.source import open_source
 
-__all__ = ["FileIndex", "identity", "index_file", "index_once", "unique_files"]
+__all__ = ["FileIndex", "identity", "index_file", "index_once", "latest_versions", "unique_files"]
+
+_VERSION = re.compile(r"DQM_V(\d+)_(.+)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +38,10 @@ class FileIndex:
         uuid: ROOT's identity of it, in hexadecimal.
         size: Bytes.
         time_ns: Time of its last change in ns; 0 where it is not known.
-        keys: ``(n,)`` uint64, sorted and unique ``run << 32 | lumi``; whole runs (LS 0) are not among them.
+        keys: ``(n,)`` uint64, sorted and unique ``run << 32 | lumi``; whole runs are LS 0, and only in DQM GUI files among them.
         counts: ``(n, trees)`` int64, histograms of each LS in each tree.
         entry_bytes: ``(trees,)`` float64, mean bytes of a histogram once inflated.
+        kind: What the file is: ``"nano"`` or ``"gui"``.
     """
 
     path: str
@@ -41,6 +51,7 @@ class FileIndex:
     keys: NDArray[np.uint64]
     counts: NDArray[np.int64]
     entry_bytes: NDArray[np.float64]
+    kind: str = "nano"
 
     def nbytes(self, n_mes: int) -> NDArray[np.float64]:
         """Return about how many bytes ``n_mes`` monitoring elements of each LS take, ``(n,)``."""
@@ -69,14 +80,27 @@ def identity(path: str) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-def index_file(path: str) -> FileIndex:
-    """Read the ``Indices`` of a file.
+def index_file(path: str, mes: Patterns = None) -> FileIndex:
+    """Read the ``Indices`` of a file, or the directories of a DQM GUI file.
+
+    Args:
+        path: The file.
+        mes: Names or patterns of monitoring elements; in a DQM GUI file only what holds one of them counts.
 
     Raises:
-        InputError: It cannot be read.
+        InputError: It cannot be read, or is of another kind.
     """
     _, time_ns = identity(path)
-    file = open_file(path)
+    try:
+        file = open_file(path)
+    except InputError as error:
+        try:
+            gui = kind_of(path) == "gui"
+        except InputError:
+            gui = False
+        if not gui:
+            raise error from None
+        return _index_gui(path, time_ns, mes)
     file.close()
     lumis = file.lumis[file.lumis[:, 1] > 0]
     keys = np.unique((lumis[:, 0].astype(np.uint64) << np.uint64(32)) | lumis[:, 1])
@@ -91,15 +115,51 @@ def index_file(path: str) -> FileIndex:
     return FileIndex(path, file.uuid, file.source.size, time_ns, keys, counts, entry_bytes)
 
 
-def index_once(path: str, folder: str | Path) -> FileIndex:
+def _index_gui(path: str, time_ns: int, mes: Patterns) -> FileIndex:
+    """Read the directories of a DQM GUI file."""
+    found = open_gui(path, Query(mes, scope="all"))
+    picks = found.picks
+    every = (picks.run.astype(np.uint64) << np.uint64(32)) | picks.lumi
+    keys, counts = np.unique(every, return_counts=True)
+    size = float(picks.place[:, 3].mean()) if len(every) else 0.0
+    source = open_source(path)
+    nbytes = source.size
+    source.close()
+    return FileIndex(path, found.uuid, nbytes, time_ns, keys, counts[:, None].astype(np.int64), np.array([size]), "gui")
+
+
+def latest_versions(paths: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Keep of DQM GUI files that differ only in their version, ``DQM_V0001_…`` and ``DQM_V0002_…``, the last.
+
+    Returns:
+        The files, in their order, and for each one left out its path and the path of the later one.
+    """
+    last: dict[str, tuple[int, str]] = {}
+    for path in paths:
+        match = _VERSION.fullmatch(PurePosixPath(path).name)
+        if match and int(match[1]) > last.get(match[2], (-1, ""))[0]:
+            last[match[2]] = (int(match[1]), path)
+    kept, older = [], []
+    for path in paths:
+        match = _VERSION.fullmatch(PurePosixPath(path).name)
+        if match and int(match[1]) < last[match[2]][0]:
+            older.append((path, last[match[2]][1]))
+        else:
+            kept.append(path)
+    return kept, older
+
+
+def index_once(path: str, folder: str | Path, mes: Patterns = None) -> FileIndex:
     """Read the ``Indices`` of a file, or what was kept of them in ``folder`` while the file stays as it was.
+
+    What a DQM GUI file holds is not kept, as it depends on ``mes``.
 
     Raises:
         InputError: The file cannot be read.
     """
     size, time_ns = identity(path)
     if not time_ns:
-        return index_file(path)
+        return index_file(path, mes)
     kept = Path(folder) / f"{hashlib.sha256(f'{path} {size} {time_ns}'.encode()).hexdigest()[:32]}.npz"
     try:
         with np.load(kept, allow_pickle=False) as stored:
@@ -108,7 +168,9 @@ def index_once(path: str, folder: str | Path) -> FileIndex:
             )
     except (OSError, KeyError, ValueError, zipfile.BadZipFile):
         pass  # not there yet, or damaged: made again
-    made = index_file(path)
+    made = index_file(path, mes)
+    if made.kind != "nano":
+        return made
     with whole_file(kept) as temporary, temporary.open("wb") as file:
         np.savez(file, uuid=made.uuid, keys=made.keys, counts=made.counts, entry_bytes=made.entry_bytes)
     return made

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dqmroot.batch.index import FileIndex
 
-__all__ = ["Piece", "plan_pieces", "plan_runs"]
+__all__ = ["Piece", "Plan", "plan_pieces", "plan_runs"]
 
 Keys = NDArray[np.uint64]
 Keep = Callable[[Keys], NDArray[np.bool_]]
@@ -36,6 +36,30 @@ class Piece:
     def runs(self) -> tuple[int, ...]:
         """The runs it has LS of."""
         return tuple(np.unique(self.keys >> _RUN).tolist())
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What a campaign will do.
+
+    Args:
+        files: Readable inputs, each once.
+        pieces: Pieces of work.
+        runs: Runs that will be certified.
+        keys: ``(n,)`` uint64, sorted, the LS in them.
+        mes: Monitoring elements.
+    """
+
+    files: tuple[FileIndex, ...]
+    pieces: tuple[Piece, ...]
+    runs: tuple[int, ...]
+    keys: Keys
+    mes: tuple[str, ...]
+
+    @property
+    def n_lumis(self) -> int:
+        """How many LS."""
+        return len(self.keys)
 
 
 def plan_pieces(

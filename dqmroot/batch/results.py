@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -21,9 +22,9 @@ from dqmroot.series import Axis
 
 __all__ = ["PieceResults", "load_results", "merge_results", "read_head", "save_results"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-_PER_LS = ("run", "lumi", "score", "flag", "bad_bins")
+_PER_LS = ("run", "lumi", "score", "flag", "bad_bins", "off")
 _MAPS = ("mean_loss", "bad_fraction", "reference")
 _PICTURES = ("original", "reconstruction", "loss")
 
@@ -34,35 +35,34 @@ class PieceResults:
 
     Args:
         results: One per monitoring element that the piece has.
+        keys: ``(n,)`` uint64 ``run << 32 | lumi``, the LS that get a verdict, whether they hold anything or not.
         errors: ``(path, error)`` of each file that was left out.
         refused: ``(me, error)`` of each monitoring element that its model does not fit.
     """
 
     results: tuple[MEResult, ...]
+    keys: NDArray[np.uint64]
     errors: tuple[tuple[str, str], ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def n_lumis(self) -> int:
-        """Number of LS with a score or at least a histogram."""
-        keys = [(r.run.astype(np.uint64) << np.uint64(32)) | r.lumi for r in self.results]
-        return len(np.unique(np.concatenate(keys))) if keys else 0
 
 
 def save_results(path: str | Path, piece: PieceResults) -> None:
     """Write the results of a piece, whole or not at all."""
-    arrays: dict[str, NDArray[Any]] = {}
-    head = []
-    for i, result in enumerate(piece.results):
-        arrays.update({f"{i}/{key}": array for key, array in _to_arrays(result).items()})
+    parts: list[bytes] = []
+    results = []
+    for result in piece.results:
+        placed = {}
+        for key, array in _to_arrays(result).items():
+            placed[key] = [array.dtype.str, list(array.shape)]
+            parts.append(array.tobytes())
         axes = [axis.to_dict() for axis in result.axes]
-        head.append({"me": result.me, "storage": result.storage, "axes": axes, "note": result.note})
-    text = json.dumps(
-        {"schema_version": SCHEMA_VERSION, "results": head, "errors": piece.errors, "refused": piece.refused}
-    )
-    arrays["head"] = np.frombuffer(text.encode(), np.uint8)
+        told = {"me": result.me, "storage": result.storage, "axes": axes, "note": result.note, "arrays": placed}
+        results.append(told)
+    head = {"schema_version": SCHEMA_VERSION, "results": results, "errors": piece.errors, "refused": piece.refused}
+    # One member for all arrays: hundreds of small ones take longer than the scoring.
+    members = {"head": json.dumps(head).encode(), "data": b"".join(parts), "keys": piece.keys.tobytes()}
     with whole_file(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        np.savez(file, allow_pickle=False, **{name: np.frombuffer(data, np.uint8) for name, data in members.items()})
 
 
 def load_results(path: str | Path) -> PieceResults:
@@ -73,18 +73,22 @@ def load_results(path: str | Path) -> PieceResults:
     """
     try:
         with np.load(path, allow_pickle=False) as stored:
-            by_result: dict[str, dict[str, NDArray[Any]]] = {}
-            for key in stored.files:
-                number, _, name = key.partition("/")
-                by_result.setdefault(number, {})[name] = stored[key]
-        head = json.loads(by_result["head"][""].tobytes())
-        results = tuple(_from_arrays(one, by_result[str(i)]) for i, one in enumerate(head["results"]))
+            head, data = json.loads(stored["head"].tobytes()), stored["data"]
+            keys = stored["keys"].view(np.uint64)
+        results, begin = [], 0
+        for one in head["results"]:
+            arrays = {}
+            for key, (dtype, shape) in one["arrays"].items():
+                end = begin + math.prod(shape) * np.dtype(dtype).itemsize
+                arrays[key] = data[begin:end].view(dtype).reshape(shape)
+                begin = end
+            results.append(_from_arrays(one, arrays))
         errors, refused = (tuple((str(a), str(b)) for a, b in head[name]) for name in ("errors", "refused"))
     except OSError as error:
         raise InputError(path, error.strerror or str(error)) from error
     except (KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(path, f"does not hold the results of a piece: {error}") from error
-    return PieceResults(results, errors, refused)
+    return PieceResults(tuple(results), keys, errors, refused)
 
 
 def read_head(path: str | Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from dqmroot.batch.index import FileIndex, index_file
+from dqmroot.batch.told import Told
 from dqmroot.batch.work import TrainModel, digest
 from dqmroot.config import Campaign, Training, parse_ranges
 from dqmroot.detectors import detector
@@ -53,7 +54,7 @@ def train_missing(
     folder: Path,
     indices: Sequence[FileIndex],
     jobs: Jobs,
-    failures: list[dict[str, Any]],
+    told: Told,
     *,
     retrain: bool = False,
 ) -> bool:
@@ -66,7 +67,7 @@ def train_missing(
         folder: Model folder.
         indices: The inputs, which are learnt from where the training names no files of its own.
         jobs: Does work on the cluster.
-        failures: Rows of the manifest; models that could not be made are told there.
+        told: Models that could not be made, and files that could not be learnt from, are told there.
         retrain: Whether to train models that are there.
 
     Returns:
@@ -83,7 +84,7 @@ def train_missing(
     settings = json.loads(json.dumps(dataclasses.asdict(training)))
     if there and not retrain and json.loads((folder / _KEPT).read_text(encoding="utf-8")) == settings:
         return False
-    found = list(indices) if training.files is None else _indices(training.files)
+    found = list(indices) if training.files is None else _indices(training.files, told)
     files = tuple(index.path for index in found)
     select = _selection(training, found)
     names = list(training.mes)
@@ -105,22 +106,25 @@ def train_missing(
     }
     work = {digest(stamp, me): (TrainModel(files, me, str(parts / digest(me)), keywords), me) for me in names}
     done = jobs("train", work)
+    for errors in done.values():
+        told.errors.update(errors)
     if not done:
-        raise InputError(folder, f"no model could be trained: {failures[0]['error'] if failures else 'no ME'}")
-    save_models([load_models(done[name])[0] for name in work if name in done], folder)
+        raise InputError(
+            folder, f"no model could be trained: {told.failures[0]['error'] if told.failures else 'no ME'}"
+        )
+    save_models([load_models(call.folder)[0] for name, (call, _) in work.items() if name in done], folder)
     if len(done) == len(work):
         write_text(folder / _KEPT, json.dumps(settings, indent=1) + "\n")
     return True
 
 
-def _indices(files: Sequence[str]) -> list[FileIndex]:
+def _indices(files: Sequence[str], told: Told) -> list[FileIndex]:
     out = []
     for path in expand(files):
         try:
             out.append(index_file(path))
-        except InputError:
-            # A file that cannot be read is nothing to learn from; where it is an input too, the manifest names it.
-            continue
+        except InputError as error:
+            told.errors[path] = str(error)
     if not out:
         raise InputError(files[0], "none of the files to learn from can be read")
     return out

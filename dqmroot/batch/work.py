@@ -16,14 +16,17 @@ from numpy.typing import NDArray
 from dqmroot.batch.index import FileIndex, identity, index_once
 from dqmroot.batch.results import PieceResults, load_results, merge_results, save_results
 from dqmroot.certification import BAD, GOOD, NOT_JUDGED, MEResult, combine, judge
+from dqmroot.combine import TRAINED
+from dqmroot.deployment import read_models
 from dqmroot.errors import DQMWarning, InputError, UsageError
 from dqmroot.files import whole_folder
 from dqmroot.io.formats import arrays
-from dqmroot.model import Model, load_models
+from dqmroot.model import Model, load_combiner
 from dqmroot.pipeline import train_files
 from dqmroot.publication import publish
 from dqmroot.reports import report
 from dqmroot.runs import RunMask
+from dqmroot.selection import Selection
 
 __all__ = ["CertifyRun", "IndexFile", "ScorePiece", "TrainModel", "digest"]
 
@@ -40,11 +43,12 @@ class IndexFile:
 
     path: str
     folder: str
+    mes: tuple[str, ...] = ()
 
     def __call__(self, last: bool) -> FileIndex:
         """Do it."""
         del last
-        return index_once(self.path, self.folder)
+        return index_once(self.path, self.folder, self.mes)
 
 
 @dataclass(frozen=True)
@@ -56,12 +60,13 @@ class TrainModel:
     folder: str
     settings: Mapping[str, Any]
 
-    def __call__(self, last: bool) -> str:
-        """Do it."""
+    def __call__(self, last: bool) -> dict[str, str]:
+        """Do it, and return path → error of the files that could not be learnt from."""
         del last
         if not (Path(self.folder) / "model.json").is_file():
             train_files(self.files, [self.me], self.folder, **self.settings)
-        return self.folder
+        rows = json.loads((Path(self.folder) / "manifest.json").read_text(encoding="utf-8"))["errors"]
+        return {row["path"]: row["error"] for row in rows}
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +81,7 @@ class ScorePiece:
         stamp: What changes when the folder does, so that a worker loads the models anew.
         target: File of the results.
         threads: Threads that inflate baskets.
+        on: ``(m,)`` uint64, the LS with the detector on; ``None`` where it is not known.
     """
 
     keys: NDArray[np.uint64]
@@ -85,6 +91,7 @@ class ScorePiece:
     stamp: str
     target: str
     threads: int = 1
+    on: NDArray[np.uint64] | None = None
 
     def __call__(self, last: bool) -> dict[str, Any]:
         """Score; a file that cannot be read is an error while there are tries left, and left out in the ``last`` one.
@@ -97,15 +104,17 @@ class ScorePiece:
         if errors and not last:
             raise errors[0]
         told = tuple(sorted({error.path: str(error) for error in errors}.items()))
-        made = PieceResults(tuple(results), told, tuple(refused))
-        save_results(self.target, made)
-        return {"lumis": made.n_lumis, "errors": list(told), "refused": list(refused)}
+        # With a file left out nobody knows which LS were in it alone; else each has its verdict, even an empty one.
+        parts = [series.keys for series in results] if told else [self.keys]
+        keys = np.unique(np.concatenate(parts)) if parts else np.empty(0, np.uint64)
+        save_results(self.target, PieceResults(tuple(results), keys, told, tuple(refused)))
+        return {"errors": list(told), "refused": list(refused)}
 
     def _judge(self, errors: list[InputError]) -> tuple[list[MEResult], list[tuple[str, str]]]:
         files = [path for path in self.files if self._as_planned(path, errors)]
         if not files:
             return [], []
-        wanted = RunMask.from_lumis(self.keys >> np.uint64(32), self.keys & np.uint64(0xFFFFFFFF))
+        wanted = _mask(self.keys)
         with warnings.catch_warnings():
             # That a piece lacks an ME is no news: the certification of the run tells it for each LS.
             warnings.simplefilter("ignore", DQMWarning)
@@ -115,10 +124,17 @@ class ScorePiece:
                 errors.append(error)
                 return [], []
         results, refused = [], []
+        on = None if self.on is None else Selection.of(dcs=_mask(self.on))
         for me in self.mes:
             if me in found.names:
+                series = found.series(me)
+                # A whole run of a DQM GUI file counts as selected where any LS of it is.
+                mine = np.isin(series.keys, self.keys)
+                series = series if mine.all() else series[mine]
+                if len(series) == 0:
+                    continue
                 try:
-                    results.append(judge(found.series(me), _models(self.models, self.stamp)[me]))
+                    results.append(judge(series, _models(self.models, self.stamp)[me], on))
                 except UsageError as error:
                     refused.append((me, str(error)))
         return results, refused
@@ -134,6 +150,10 @@ class ScorePiece:
         return same
 
 
+def _mask(keys: NDArray[np.uint64]) -> RunMask:
+    return RunMask.from_lumis(keys >> np.uint64(32), keys & np.uint64(0xFFFFFFFF))
+
+
 _LOADED: dict[tuple[str, str], dict[str, Model]] = {}
 
 
@@ -141,7 +161,7 @@ def _models(folder: str, stamp: str) -> dict[str, Model]:
     """Load the models of a folder, once in each worker."""
     if (folder, stamp) not in _LOADED:
         _LOADED.clear()
-        _LOADED[folder, stamp] = {model.me: model for model in load_models(folder)}
+        _LOADED[folder, stamp] = {model.me: model for model in read_models(folder)}
     return _LOADED[folder, stamp]
 
 
@@ -180,12 +200,20 @@ class CertifyRun:
         del last
         models = _models(self.models, self.stamp)
         parts: dict[str, list[MEResult]] = {me: [] for me in self.mes}
+        keys: list[NDArray[np.uint64]] = []
         for path in self.pieces:
-            for result in load_results(path).results:
+            piece = load_results(path)
+            keys.append(piece.keys[piece.keys >> np.uint64(32) == self.run])
+            for result in piece.results:
                 parts[result.me].append(result)
         results = [merge_results(parts.pop(me), self.run) or _nothing(models[me]) for me in self.mes]
         cert = combine(
-            results, rule=self.rule, models={me: models[me].describe() for me in self.mes}, inputs=self.inputs
+            results,
+            rule=self.rule,
+            combiner=load_combiner(self.models) if self.rule == TRAINED else None,
+            models={me: models[me].describe() for me in self.mes},
+            inputs=self.inputs,
+            lumis=np.concatenate(keys),
         )
         counts = {
             "lumisections": len(cert),

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dqmroot.batch.index import FileIndex, identity, index_file
+from dqmroot.batch.index import FileIndex, identity, index_file, latest_versions
 from dqmroot.batch.plan import plan_pieces, plan_runs
 from dqmroot.batch.work import CertifyRun, ScorePiece
 from dqmroot.config import Resources, Watch
+from dqmroot.deployment import read_models
 from dqmroot.errors import InputError
-from dqmroot.model import load_models
 
 __all__ = ["end_run"]
 
@@ -26,15 +26,15 @@ def end_run(settings: Watch, run: int, files: Sequence[str]) -> None:
         run: Which run.
         files: The files that have LS of it; those that are gone or broken meanwhile are left out.
     """
+    models = read_models(settings.model)
+    mes = tuple(model.me for model in models)
     indices: list[FileIndex] = []
-    for path in files:
+    for path in latest_versions(files)[0]:
         try:
-            indices.append(index_file(path))
+            indices.append(index_file(path, mes))
         except InputError:
             # It was told when it came; its LS keep their verdicts, and stand in no picture.
             continue
-    models = load_models(settings.model)
-    mes = tuple(model.me for model in models)
     spanning = [model.me for model in models if model.spans_lumis]
     limits = Resources()
     pieces = plan_pieces(

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dqmroot.batch.index import index_file
+from dqmroot.batch.index import index_file, latest_versions
 from dqmroot.certification import Certification, MEResult, combine
 from dqmroot.config import Watch
+from dqmroot.deployment import read_models
 from dqmroot.errors import DQMError, DQMWarning, InputError, UsageError
 from dqmroot.files import whole_folder, write_text
-from dqmroot.io.nanodqmio.read import arrays
-from dqmroot.model import Model, load_models
+from dqmroot.io.formats import arrays
+from dqmroot.model import Model
 from dqmroot.publication import check_dataset, publish
 from dqmroot.runs import RunMask
 from dqmroot.watch.alarms import check_alarms, deliver
@@ -58,7 +59,7 @@ class Watcher:
             if not Path(folder).is_dir():
                 raise UsageError(f"{folder}: not a folder; nothing to watch")
         self.settings, self.clock, self.out = settings, clock, Path(settings.output)
-        self.models = {model.me: model for model in load_models(settings.model)}
+        self.models = {model.me: model for model in read_models(settings.model)}
         for model in self.models.values():
             if model.working_point is None:
                 raise UsageError(f"{settings.model}: the model of {model.me} has no working point")
@@ -114,7 +115,7 @@ class Watcher:
         keys = np.empty(0, np.uint64)
         uuid, error = "", None
         try:
-            index = index_file(path)
+            index = index_file(path, list(self.models))
             keys, uuid = index.keys, index.uuid
             other = self.state.copy_of(uuid, path)
             if other is not None:
@@ -156,7 +157,7 @@ class Watcher:
 
     def _judge(self, keys: Keys, mes: Sequence[str]) -> list[tuple[str, Keys, NDArray[np.float64], NDArray[np.int8]]]:
         """Read LS from all their files, and score them."""
-        files = self.state.files_of(keys.tolist())
+        files, _ = latest_versions(self.state.files_of(keys.tolist()))
         if not files or not mes:
             return []
         errors: list[InputError] = []
@@ -175,6 +176,9 @@ class Watcher:
                 continue
             try:
                 series = found.series(me)
+                # A whole run of a DQM GUI file counts as selected where any LS of it is.
+                mine = np.isin(series.keys, keys)
+                series = series if mine.all() else series[mine]
                 score = self.models[me].score(series)
                 point = self.models[me].working_point
                 assert point is not None
