@@ -156,7 +156,8 @@ def plain_of(made: Any, storage: Storage) -> Plain:
     plain = Plain(said, float(made.member("fEntries")), contents, sumw2)
     if storage.profile:
         plain.bin_entries = np.asarray(made.member("fBinEntries"), np.float64)
-        plain.bin_sumw2 = np.asarray(made.member("fBinSumw2"), np.float64)
+        if made.has_member("fBinSumw2"):  # since ROOT 5.22
+            plain.bin_sumw2 = np.asarray(made.member("fBinSumw2"), np.float64)
     cells = int(np.prod([axis.nbins + 2 for axis in axes]))
     lengths = {len(contents), cells, *(len(a) for a in (plain.bin_entries,) if a is not None)}
     if len(lengths) != 1 or len(sumw2) not in {0, cells}:
@@ -191,7 +192,7 @@ def _uproot_axis(axis: Any) -> Axis:
     edges = np.asarray(axis.member("fXbins"), np.float64)
     nbins = int(axis.member("fNbins"))
     labels: tuple[str, ...] = ()
-    listed = axis.member("fLabels")
+    listed = axis.member("fLabels") if axis.has_member("fLabels") else None
     if listed is not None:
         texts = {int(item.member("@fUniqueID")): str(item) for item in listed}
         labels = tuple(texts.get(i, "") for i in range(1, nbins + 1))

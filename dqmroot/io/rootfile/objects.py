@@ -16,7 +16,7 @@ from dqmroot.io.arrays import MEInfo, Rows
 from dqmroot.io.nanodqmio.decode import Places
 from dqmroot.io.nanodqmio.layout import CLASSES, LayoutError, Storage, describe
 from dqmroot.io.nanodqmio.surepath import Plain
-from dqmroot.io.rootfile.sureobject import AS_POLYGONS, POLYGONS, read_object_surely
+from dqmroot.io.rootfile.sureobject import AS_POLYGONS, POLYGONS, SureReader
 from dqmroot.io.storage.baskets import MAX_BASKET
 from dqmroot.io.storage.inflate import Inflater, linked
 from dqmroot.io.storage.source import Source
@@ -98,9 +98,10 @@ def read_objects(
     axes: dict[Any, Axis] = {}
     batches = _batches(picks.place)
     done = 0
+    slow = SureReader(source)
 
     def work(batch: NDArray[np.int64]) -> dict[str, _Piece]:
-        return _decode(source, picks, batch, axes, contents=contents)
+        return _decode(source, slow, picks, batch, axes, contents=contents)
 
     if threads <= 1 or len(batches) == 1:
         results: Iterator[dict[str, _Piece]] = map(work, batches)
@@ -157,7 +158,13 @@ def _batches(place: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 
 
 def _decode(
-    source: Source, picks: Picks, batch: NDArray[np.int64], axes: dict[Any, Axis], *, contents: bool
+    source: Source,
+    slow: SureReader,
+    picks: Picks,
+    batch: NDArray[np.int64],
+    axes: dict[Any, Axis],
+    *,
+    contents: bool,
 ) -> dict[str, _Piece]:
     # In the buffer the objects of one class lie together.
     kinds = picks.kind[batch]
@@ -171,7 +178,7 @@ def _decode(
     for code in np.unique(kinds).tolist():
         first, last = np.searchsorted(kinds[order], [code, code + 1]).tolist()
         kind, which = picks.classes[code], batch[order[first:last]]
-        out[kind] = _decode_class(source, kind, data, bounds[first : last + 1], which, picks, axes, contents)
+        out[kind] = _decode_class(source, slow, kind, data, bounds[first : last + 1], which, picks, axes, contents)
     return out
 
 
@@ -219,6 +226,7 @@ def _inflate_block(path: str, data: Any, begin: Any, end: Any, length: Any, goal
 
 def _decode_class(
     source: Source,
+    slow: SureReader,
     kind: str,
     data: NDArray[np.uint8],
     bounds: NDArray[np.int64],
@@ -241,7 +249,7 @@ def _decode_class(
         one, status = data[bounds[i] : bounds[i + 1]], found[i, kernels.STATUS]
         called, key_length = picks.name[picks.me[which[i]]], int(picks.place[which[i], 2])
         buffered = bool(status == kernels.BUFFERED)
-        sure[i] = read_object_surely(source, one, key_length, storage, called, buffered=buffered)
+        sure[i] = slow.read(one, key_length, storage, called, buffered=buffered)
         found[i, [kernels.N, kernels.N_SUMW2, kernels.N_BIN_SUMW2]] = _counts(sure[i])
         entries[i] = sure[i].entries
     good = np.setdiff1d(np.arange(n), list(sure)) if sure else slice(None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from typing import Any
 
@@ -14,49 +15,58 @@ from dqmroot.io.nanodqmio.polygons import polygon_of
 from dqmroot.io.nanodqmio.surepath import Plain, flushed, plain_of
 from dqmroot.io.storage.source import SeekableSource, Source
 
-__all__ = ["AS_POLYGONS", "POLYGONS", "read_object_surely"]
+__all__ = ["AS_POLYGONS", "POLYGONS", "SureReader"]
 
 POLYGONS = "TH2Poly"
 AS_POLYGONS = Storage(POLYGONS, np.dtype("f8"), 1, 0, 0)
 """What a TH2Poly becomes: one axis that counts its polygons."""
 
 
-def read_object_surely(
-    source: Source, data: NDArray[np.uint8], key_length: int, storage: Storage, name: str, *, buffered: bool
-) -> Plain:
-    """Read one histogram without the kernels.
+class SureReader:
+    """Reads histograms of one file without the kernels, by what the file itself says of its classes; for any thread."""
 
-    Args:
-        source: The file, whose own description of its classes is followed.
-        data: The inflated object.
-        key_length: Bytes of its key, from whose start ROOT counts references within the object.
-        storage: Class of the histogram.
-        name: The monitoring element, for messages.
-        buffered: Whether it is as expected but for fills in its buffer.
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._lock = threading.Lock()
+        self._file: Any = None
+        self._told = False
 
-    Raises:
-        InputError: This way cannot read it either.
-    """
-    try:
-        if buffered:
-            return flushed(data[6:].tobytes(), storage, header=False)
-        model = _model(source, data, key_length, storage)
-        if storage.name == POLYGONS:
-            return polygon_of(model)
-        made = plain_of(model, storage)
-    except Exception as error:
-        what = (str(error).strip().splitlines() or [""])[0][:120]
-        text = f"is not laid out as ROOT writes it ({type(error).__name__}: {what})"
-        raise InputError(source.path, text, f"{name} ({storage.name})") from error
-    text = f"{source.path}, {name}: not laid out as expected; read through uproot, which is slow"
-    warnings.warn(text, DQMWarning, stacklevel=2)
-    return made
+    def read(self, data: NDArray[np.uint8], key_length: int, storage: Storage, name: str, *, buffered: bool) -> Plain:
+        """Read one histogram.
 
+        Args:
+            data: The inflated object.
+            key_length: Bytes of its key, from whose start ROOT counts references within the object.
+            storage: Class of the histogram.
+            name: The monitoring element, for messages.
+            buffered: Whether it is as expected but for fills in its buffer.
 
-def _model(source: Source, data: NDArray[np.uint8], key_length: int, storage: Storage) -> Any:
-    import uproot
+        Raises:
+            InputError: This way cannot read it either.
+        """
+        try:
+            if buffered:
+                return flushed(data[6:].tobytes(), storage, header=False)
+            # uproot makes the classes of a file when it first meets them.
+            with self._lock:
+                model = self._model(data, key_length, storage)
+            made = polygon_of(model) if storage.name == POLYGONS else plain_of(model, storage)
+        except Exception as error:
+            what = (str(error).strip().splitlines() or [""])[0][:120]
+            text = f"is not laid out as ROOT writes it ({type(error).__name__}: {what})"
+            raise InputError(self._source.path, text, f"{name} ({storage.name})") from error
+        if storage.name != POLYGONS and not self._told:
+            self._told = True
+            text = f"{self._source.path}: {name} is not laid out as expected, others may follow; read through uproot, which is slow"
+            warnings.warn(text, DQMWarning, stacklevel=2)
+        return made
 
-    with uproot.open(SeekableSource(source), use_threads=False) as top:
-        chunk = uproot.source.chunk.Chunk.wrap(top.file.source, data)
+    def _model(self, data: NDArray[np.uint8], key_length: int, storage: Storage) -> Any:
+        import uproot
+
+        if self._file is None:
+            # Not closed: the only thing it holds open is the source.
+            self._file = uproot.open(SeekableSource(self._source), use_threads=False).file
+        chunk = uproot.source.chunk.Chunk.wrap(self._file.source, data)
         cursor = uproot.source.cursor.Cursor(0, origin=-key_length)
-        return top.file.class_named(storage.name).read(chunk, cursor, {}, top.file, top.file, None)
+        return self._file.class_named(storage.name).read(chunk, cursor, {}, self._file, self._file, None)

@@ -274,7 +274,7 @@ def test_the_slow_and_sure_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         return int(bad) + len(found[::2])
 
     monkeypatch.setattr(objects, "find", refuses)
-    with pytest.warns(DQMWarning, match="not laid out as expected; read through uproot"):
+    with pytest.warns(DQMWarning, match="not laid out as expected, others may follow; read through uproot"):
         made = {me.name: me for me in formats.arrays(path, threads=1).all_series()}
     check(path, made)
 
