@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
@@ -32,6 +33,8 @@ def load_keras() -> Any:
             import keras
 
             keras.ops.zeros(1)
+            # Many networks in one process make it warn of retracing, which is what they need.
+            logging.getLogger("tensorflow").setLevel(logging.ERROR)
         except BaseException:
             said.seek(0)
             os.write(kept, said.read())

@@ -192,12 +192,20 @@ def test_the_faster_engine_is_taken(
     assert type(large) is dq.ExportedModel
     np.testing.assert_allclose(large.score(occupancy), network.score(occupancy), rtol=1e-5)
     monkeypatch.setattr(exported.ctypes, "CDLL", lambda name: None)
+    monkeypatch.setattr(exported, "gpus", list)
+    assert type(read_models(tmp_path / "model")[1]) is dq.ExportedModel, "a driver alone is no GPU that Keras sees"
+    monkeypatch.setattr(exported, "gpus", lambda: ["GPU:0"])
     assert type(read_models(tmp_path / "model")[1]) is dq.Model
     running = dq.Model(
         prepare=[dq.running(2, partial=True)], detector=dq.detector("poisson_autoencoder", epochs=1)
     ).fit(spectrum)
     monkeypatch.setattr(exported.ctypes, "CDLL", _no_driver)
     assert exported.faster(running) is running
+
+
+def test_it_keeps_to_the_threads_that_it_is_given(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert load_exported(file)._session.get_session_options().intra_op_num_threads == 1
 
 
 def _no_driver(name: str) -> None:
