@@ -49,7 +49,7 @@ GOOD_ONLY: dict[str, Entry] = {
 # What differs in the score only need not learn again.
 _SAME = {"conv_autoencoder, squared": ("conv_autoencoder", {"distance": "squared"})}
 
-NET: dict[str, Any] = {"epochs": 60, "batch_size": 32, "learning_rate": 1e-2}
+NET: dict[str, Any] = {"epochs": 20, "batch_size": 32, "learning_rate": 1e-2}
 CNN: dict[str, Any] = {"epochs": 15, "batch_size": 32, "learning_rate": 3e-3}
 
 

@@ -39,7 +39,8 @@ class Sees:
     """A fault that a detector promises to see: AUC of faulty LS against their clean twins of at least 0.9.
 
     Args:
-        fault: ``"dead"`` (bins × 0), ``"hot"`` (bins × 2), or, for spectra, ``"shift"`` (the axis is stretched by 10 %).
+        fault: As `dqmroot.inject` names it: ``"dead"``, ``"hot"`` (twice the rate), or, for spectra, ``"scaled"`` (the axis is
+            stretched by 10 %).
         size: Width of the fault in bins, the same along each axis; 0 where it is the whole histogram.
         counts: Mean counts per live bin.
         ndim: Dimensions of the histogram.

@@ -75,18 +75,10 @@ class ConvAutoencoder(Network):
         if not filters or min(filters) < 1 or k < 1:
             raise UsageError(f"detector {self.name}: filters and k must be at least 1")
         self.filters = filters
-        self.opt = opt
-        self.learning_rate = learning_rate
         self.loss = loss
         self.distance = distance
         self.k = k
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.validation = validation
-        self.patience = patience
-        self.precision = precision
-        self.seed = seed
-        self._check_training()
+        self._set_training(opt, learning_rate, epochs, batch_size, validation, patience, precision, seed)
 
     def build(self, bins: tuple[int, ...]) -> Any:
         """Return the network for maps of ``bins``; 148,521 parameters with the study's filters."""

@@ -56,7 +56,7 @@ class DenseAutoencoder(Detector):
     """
 
     name = "dense_autoencoder"
-    sees = (Sees("dead", 3, 300, 1), Sees("shift", 0, 300, 1), Sees("dead", 5, 100, 2))
+    sees = (Sees("dead", 3, 300, 1), Sees("scaled", 0, 300, 1), Sees("dead", 5, 100, 2))
     quick: ClassVar[Mapping[str, Any]] = {"epochs": 120, "learning_rate": 1e-3}
 
     def __init__(

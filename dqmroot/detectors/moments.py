@@ -48,7 +48,7 @@ class Moments(Detector):
     """
 
     name = "moments"
-    sees = (Sees("shift", 0, 300, 1), Sees("dead", 8, 100, 2))
+    sees = (Sees("scaled", 0, 300, 1), Sees("dead", 8, 100, 2))
 
     def __init__(self, *, order: int = 4) -> None:
         if not 1 <= order <= 8:

@@ -55,8 +55,26 @@ class Network(Detector):
         path = None if self.checkpoint is None else Path(self.checkpoint)
         return Schedule(self.epochs, self.batch_size, self.validation, self.patience, self.seed, path)
 
-    def _check_training(self) -> None:
-        """Check the parameters that all networks have."""
+    def _set_training(
+        self,
+        opt: str,
+        learning_rate: float,
+        epochs: int,
+        batch_size: int,
+        validation: float,
+        patience: int,
+        precision: str,
+        seed: int,
+    ) -> None:
+        """Store the parameters that all networks have, checked."""
+        self.opt = opt
+        self.learning_rate = learning_rate
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.validation = validation
+        self.patience = patience
+        self.precision = precision
+        self.seed = seed
         for key, low in (("epochs", 1), ("batch_size", 1), ("patience", 1)):
             if getattr(self, key) < low:
                 raise UsageError(f"detector {self.name}: {key} must be at least {low}, got {getattr(self, key)}")

@@ -31,7 +31,7 @@ class IsolationForest(Detector):
     """
 
     name = "isolation_forest"
-    sees = (Sees("shift", 0, 300, 1), Sees("dead", 12, 100, 2))
+    sees = (Sees("scaled", 0, 300, 1), Sees("dead", 12, 100, 2))
 
     def __init__(self, *, trees: int = 200, samples: int = 256, seed: int = 0) -> None:
         for key, value in (("trees", trees), ("samples", samples)):
@@ -110,7 +110,7 @@ class OneClassSVM(Detector):
     """
 
     name = "one_class_svm"
-    sees = (Sees("shift", 0, 300, 1), Sees("dead", 3, 300, 1), Sees("dead", 8, 100, 2))
+    sees = (Sees("scaled", 0, 300, 1), Sees("dead", 3, 300, 1), Sees("dead", 8, 100, 2))
 
     def __init__(self, *, nu: float = 0.05, gamma: float = 0.1, samples: int = 3000) -> None:
         if not 0 < nu <= 1:

@@ -72,15 +72,7 @@ class PoissonAutoencoder(Network):
         self.hidden = hidden
         self.conditions = conditions
         self.k = k
-        self.opt = opt
-        self.learning_rate = learning_rate
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.validation = validation
-        self.patience = patience
-        self.precision = precision
-        self.seed = seed
-        self._check_training()
+        self._set_training(opt, learning_rate, epochs, batch_size, validation, patience, precision, seed)
 
     def build(self, bins: tuple[int, ...]) -> Any:
         """Return the network: significances and conditions in, ln(expected / mean) out."""

@@ -52,7 +52,7 @@ class Chi2(_Reference):
     """Pearson's χ² to the mean shape, per bin that good LS fill."""
 
     name = "chi2"
-    sees = (Sees("dead", 3, 300, 1), Sees("shift", 0, 300, 1), Sees("dead", 3, 100, 2), Sees("hot", 3, 100, 2))
+    sees = (Sees("dead", 3, 300, 1), Sees("scaled", 0, 300, 1), Sees("dead", 3, 100, 2), Sees("hot", 3, 100, 2))
 
     def __init__(self) -> None:
         pass
@@ -137,7 +137,7 @@ class Kolmogorov(_Reference):
 
     name = "kolmogorov"
     ndims = (1,)
-    sees = (Sees("shift", 0, 300, 1), Sees("dead", 6, 300, 1))
+    sees = (Sees("scaled", 0, 300, 1), Sees("dead", 6, 300, 1))
 
     def __init__(self, *, significance: bool = False) -> None:
         self.significance = significance

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dqmroot import Axis, MonitorElement
+from dqmroot import Axis, MonitorElement, inject
 
 SHAPES = {1: (60,), 2: (16, 24)}
 
@@ -50,23 +50,21 @@ def good_sample(ndim: int, counts: float, n_ls: int = 60, seed: int = 0) -> Moni
 
 
 def with_fault(good: MonitorElement, fault: str, size: int, seed: int = 1) -> MonitorElement:
-    """The same LS with a fault at a place of its own each, always where there are counts."""
+    """The same LS with a fault of `dqmroot.inject` in each, at a place of its own, always where there are counts."""
+    if fault == "scaled":
+        return inject(good, fault, amount=1.1, seed=seed).series
     rng = np.random.default_rng(seed)
+    total = good.values().sum(axis=0)
     contents = good.contents.copy()
-    ndim = len(good.axes)
-    counts = contents[(slice(None), *[slice(1, -1)] * ndim)]
-    total = counts.sum(axis=0)
-    for ls in counts:
-        if fault == "shift":
-            fraction = np.interp(np.arange(61) / 1.1, np.arange(61), np.concatenate([[0], np.cumsum(ls)]))
-            ls[:] = rng.poisson(np.maximum(np.diff(fraction), 0))
-            continue
+    for i in range(len(good)):
         while True:
-            corner = [int(rng.integers(0, n - size + 1)) for n in ls.shape]
+            corner = [int(rng.integers(0, n - size + 1)) for n in total.shape]
             where = tuple(slice(c, c + size) for c in corner)
             if total[where].mean() > 0.5 * total[total > 0].mean():
                 break
-        ls[where] = 0 if fault == "dead" else ls[where] + rng.poisson(ls[where])
+        more = {"amount": 2.0} if fault == "hot" else {}
+        place = {"size": [size] * len(corner), "place": corner[::-1], "where": "region", "seed": seed + i}
+        contents[i] = inject(good[i : i + 1], fault, **place, **more).contents[0]
     return good.replace(contents=contents)
 
 

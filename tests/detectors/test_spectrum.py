@@ -29,7 +29,7 @@ def test_peak_moves_with_the_scale() -> None:
 @pytest.mark.parametrize("distance", ["ks", "pearson", "hellinger"])
 def test_scale_floats_and_shape_does_not(distance: str, sample, fault) -> None:
     clean = sample(1, 2000, 60, seed=5)
-    shifted, dead = fault(clean, "shift", 0), fault(clean, "dead", 6)
+    shifted, dead = fault(clean, "scaled", 0), fault(clean, "dead", 6)
     made = detector("profiled_spectrum", distance=distance).fit(sample(1, 2000))
     fixed = detector("profiled_spectrum", distance=distance, scale="none").fit(sample(1, 2000))
     assert auc(fixed.score(clean), fixed.score(shifted)) == 1
