@@ -43,8 +43,20 @@ def add_detector(graph: Graph, detector: Detector, x: str) -> Parts:
     """
     if detector.name not in EXPORTED:
         known = ", ".join(sorted(EXPORTED))
-        raise UsageError(f"detector {detector.name}: cannot be exported to ONNX; these can: {known}")
+        raise UsageError(
+            f"detector {detector.name}: cannot be exported to ONNX, {_reason(detector)}; these can: {known}"
+        )
     return EXPORTED[detector.name](graph, detector, x)
+
+
+def _reason(detector: Detector) -> str:
+    if detector.sequential:
+        return "its score needs the lumisections before, and a graph sees one at a time"
+    if "detector" in detector.parameters:
+        return (
+            f"it corrects another detector by what it keeps beside it; export {detector.parameters['detector']} itself"
+        )
+    return "it is no network and scores in NumPy"
 
 
 def _dense_autoencoder(graph: Graph, detector: Any, x: str) -> Parts:

@@ -10,7 +10,8 @@ import pytest
 
 import dqmroot as dq
 from dqmroot.deployment import ExportedModel, export, load_exported
-from dqmroot.deployment.networks import EXPORTED
+from dqmroot.deployment.graph import Graph
+from dqmroot.deployment.networks import EXPORTED, add_detector
 from dqmroot.detectors import detector_class, detector_names
 from dqmroot.detectors.network import Network
 from dqmroot.errors import UsageError
@@ -156,8 +157,22 @@ def test_what_looks_at_neighbours_is_refused(spectrum: dq.MonitorElement, tmp_pa
 
 def test_a_detector_without_onnx_form_is_refused(spectrum: dq.MonitorElement, tmp_path: Path) -> None:
     model = dq.Model(detector=dq.detector("z_score")).fit(spectrum)
-    with pytest.raises(UsageError, match=r"z_score: cannot be exported to ONNX; these can: .*pca"):
+    with pytest.raises(UsageError, match=r"z_score: cannot be exported to ONNX, it is no network .*; these can: .*pca"):
         export(model, tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("name", sorted(set(detector_names()) - set(EXPORTED)))
+def test_what_cannot_be_exported_says_why(name: str) -> None:
+    assert not issubclass(detector_class(name), Network), "every Keras detector can be exported"
+    why = {
+        **dict.fromkeys(
+            ("drifting_reference", "forecaster", "summed", "time_product"), "needs the lumisections before"
+        ),
+        "spatial": "export pca itself",
+    }.get(name, "it is no network and scores in NumPy")
+    made = dq.detector(name, **({"detector": "pca"} if name == "spatial" else {}))
+    with pytest.raises(UsageError, match=why):
+        add_detector(Graph(), made, "x")
 
 
 def test_real_pixel_charge(real_data: Path, tmp_path: Path) -> None:
@@ -171,9 +186,25 @@ def test_real_pixel_charge(real_data: Path, tmp_path: Path) -> None:
     )
 
 
-def test_real_hcal_maps(real_data: Path, tmp_path: Path) -> None:
+REAL = {
+    "cnn_classifier": {"epochs": 1},
+    "conv_autoencoder": {"filters": (8, 4), "epochs": 3},
+    "dense_autoencoder": {"epochs": 1, "arch": (16,)},
+    "nmf": {"components": 2},
+    "pca": {"components": 2},
+    "poisson_autoencoder": {"epochs": 1},
+    "significance_network": {"epochs": 1},
+}
+
+
+@pytest.mark.parametrize("name", sorted(EXPORTED))
+def test_real_hcal_maps(name: str, real_data: Path, tmp_path: Path) -> None:
     file = str(real_data / "nanodqmio/nanoDQMIO_HCAL_2017_R000306138.root")
     me = dq.read(file, "Hcal/DigiTask/Occupancy/depth/depth1")
-    for name, parameters in [("conv_autoencoder", {"filters": (8, 4), "epochs": 3}), ("nmf", {"components": 2})]:
-        model = dq.Model(detector=dq.detector(name, **parameters)).fit(me)
-        same(model, me, tmp_path)
+    made = dq.detector(name, seed=1, **REAL[name])
+    steps = "" if made.input == "counts" else "rebin(2, 2) normalise(integral)"
+    model = dq.Model(prepare=steps, detector=made).fit(me).set_working_point("mean_sigma", 1, me)
+    exported = same(model, me, tmp_path)
+    point = model.working_point
+    assert point is not None
+    np.testing.assert_array_equal(point.flag(exported.score(me)), point.flag(model.score(me)))
