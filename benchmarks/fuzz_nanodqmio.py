@@ -215,10 +215,6 @@ def judge(data: Data | None, right: Data, checked: bool) -> str:
 
 def work(folder: Path, seed: int, begin: int, end: int) -> None:
     """Read the files from ``begin`` to ``end``; the number of each is printed before it is tried."""
-    import faulthandler
-    import resource
-    import signal
-
     paths = sorted(folder.glob("*.root"))
     originals = [path.read_bytes() for path in paths]
     protected = [path.stem in {"zlib", "lzma", "lz4"} for path in paths]
@@ -228,30 +224,48 @@ def work(folder: Path, seed: int, begin: int, end: int) -> None:
         scratch.write_bytes(original)
         rights.append(read_all(scratch) or {})
     assert all(rights)
-    faulthandler.register(signal.SIGPROF, chain=True)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    limited()
     for i in range(begin, end):
         random = np.random.default_rng([seed, i])
         which = int(random.integers(0, len(originals)))
         kind, raw = mutate(originals[which], random)
         scratch.write_bytes(raw)
-        print(i, kind, end=" ", flush=True)
-        # Processor time, so that a busy machine is no finding.
-        signal.setitimer(signal.ITIMER_PROF, SECONDS)
-        try:
-            print(judge(read_all(scratch), rights[which], protected[which] and kind != "repack"), flush=True)
-        except BaseException as error:  # noqa: BLE001 - every other end is a finding
-            where = error.__traceback__
-            while where is not None and where.tb_next is not None:
-                where = where.tb_next
-            line = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where else "?"
-            print(f"DEFECT {type(error).__name__}: {str(error)[:100]!r} at {line}".replace("\n", " "), flush=True)
-        signal.setitimer(signal.ITIMER_PROF, 0)
+        checked = protected[which] and kind != "repack"
+        attempt(i, kind, lambda which=which, checked=checked: judge(read_all(scratch), rights[which], checked))  # type: ignore[misc]
 
 
-def run(files: int, seed: int, folder: Path) -> tuple[Counter[str], list[str]]:
+def limited() -> None:
+    """Bound the memory of this process, and let it tell where it hangs."""
+    import faulthandler
+    import resource
+    import signal
+
+    faulthandler.register(signal.SIGPROF, chain=True)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+
+def attempt(i: int, kind: str, read: Callable[[], str]) -> None:
+    """Print the number of a mutant, then how its reading ended."""
+    import signal
+
+    print(i, kind, end=" ", flush=True)
+    # Processor time, so that a busy machine is no finding.
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    try:
+        print(read(), flush=True)
+    except BaseException as error:  # noqa: BLE001 - every other end is a finding
+        where = error.__traceback__
+        while where is not None and where.tb_next is not None:
+            where = where.tb_next
+        line = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where else "?"
+        print(f"DEFECT {type(error).__name__}: {str(error)[:100]!r} at {line}".replace("\n", " "), flush=True)
+    signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def run(files: int, seed: int, folder: Path, script: str = __file__) -> tuple[Counter[str], list[str]]:
     """Read ``files`` mutants in processes of their own; return how they ended, and what was wrong."""
-    make_in_child(folder)
+    # ROOT stays out of the processes that read.
+    subprocess.run([sys.executable, "-W", "ignore", script, "--make", "--folder", str(folder)], check=True)
     ends: Counter[str] = Counter()
     defects: list[str] = []
     environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1"}
@@ -260,7 +274,7 @@ def run(files: int, seed: int, folder: Path) -> tuple[Counter[str], list[str]]:
         stop = min(at + CHUNK, files)
         command = [
             sys.executable,
-            __file__,
+            script,
             "--worker",
             str(at),
             str(stop),
@@ -288,13 +302,10 @@ def run(files: int, seed: int, folder: Path) -> tuple[Counter[str], list[str]]:
     return ends, defects
 
 
-def make_in_child(folder: Path) -> None:
-    """ROOT stays out of the processes that read."""
-    subprocess.run([sys.executable, "-W", "ignore", __file__, "--make", "--folder", str(folder)], check=True)
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(script: str = __file__, make: Callable[[Path], Any] = make, work: Callable[..., None] = work) -> int:
+    """Parse the command line and do what it says; other scripts give their own files and their own work."""
+    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--files", type=int, default=20000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -309,9 +320,9 @@ def main() -> int:
         return 0
     begin = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        ends, defects = run(arguments.files, arguments.seed, Path(folder))
+        ends, defects = run(arguments.files, arguments.seed, Path(folder), script)
     for kind, n in sorted(ends.items()):
-        print(f"{kind:16} {n:6}")
+        print(f"{kind:24} {n:6}")
     print(f"{sum(ends.values())} files in {time.monotonic() - begin:.0f} s; {len(defects)} defects")
     for line in defects[:50]:
         print(line)

@@ -159,7 +159,7 @@ def read_conditions(path: str | os.PathLike[str]) -> Conditions:
         return _conditions(columns)
     except OSError as error:
         raise InputError(path, error.strerror or str(error)) from error
-    except (ValueError, TypeError, AttributeError, csv.Error) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, csv.Error) as error:
         raise InputError(path, f"not a table of conditions: {error}") from error
 
 

@@ -76,7 +76,7 @@ class RunMask:
             raise InputError(path, "not a run list: expected {run: [[first, last], …]}")
         try:
             return cls.from_ranges({int(run): pairs for run, pairs in data.items()})
-        except (UsageError, ValueError, TypeError) as error:
+        except (UsageError, ValueError, TypeError, OverflowError) as error:
             raise InputError(path, f"not a run list: {error}") from error
 
     @classmethod
@@ -160,7 +160,7 @@ def read_reference_runs(path: str | Path) -> dict[int, int]:
         pairs = [(int(row["run_number"]), int(row["reference_run_number"])) for row in data]
     except OSError as error:
         raise InputError(path, error.strerror or str(error)) from error
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         what = 'not a list of reference runs, [{"run_number": 5, "reference_run_number": 3}, …]: '
         raise InputError(path, f"{what}{type(error).__name__} {error}") from error
     out: dict[int, int] = {}

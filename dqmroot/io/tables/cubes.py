@@ -68,7 +68,7 @@ def read_cubes(
                     found[me] = _series(name, me, dataset[...], run, lumi)
             if not any(dataset.ndim in {2, 3} for dataset in datasets):
                 raise InputError(name, "an HDF5 file without a dataset of two or three dimensions")
-    except (OSError, RuntimeError) as error:
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise InputError(name, f"not readable as HDF5: {' '.join(str(error).split())[:200]}") from error
     return found
 

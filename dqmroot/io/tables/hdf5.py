@@ -229,7 +229,7 @@ def _opened(path: Any) -> Iterator[h5py.File]:
             if file.attrs["schema_version"] > SCHEMA:
                 raise InputError(name, f"written by a later version of dqmroot (schema {file.attrs['schema_version']})")
             yield file
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
         raise InputError(name, f"not readable as HDF5: {' '.join(str(error).split())[:200]}") from error
 
 

@@ -150,8 +150,17 @@ def read_series_parquet(
             name = table["hname"][0].as_py() if len(table) else ""
             if name and (keep is None or keep(name)):
                 parts.setdefault(name, []).append(_series(name, table, about["mes"][name]))
-    except (KeyError, ValueError, TypeError, pa.ArrowException) as error:
-        raise InputError(path, f"not readable as series: {error}") from error
+    except (
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        OSError,
+        UsageError,
+        pa.ArrowException,
+    ) as error:
+        raise InputError(path, f"not readable as series: {' '.join(str(error).split())[:300]}") from error
     return {name: merge_series(concatenate(some)) for name, some in parts.items()}
 
 
