@@ -11,11 +11,17 @@ import numpy as np
 from dqmroot.config import Campaign, Inputs, Output, Resources
 
 
-def train(files: list[Path], out: Path, prepare: str = "normalise(integral)", **settings: Any) -> Path:
+def train(
+    files: list[Path],
+    out: Path,
+    prepare: str = "normalise(integral)",
+    patterns: tuple[str, ...] = ("**",),
+    **settings: Any,
+) -> Path:
     from dqmroot.pipeline import train_files
 
     runs = [380000, 380001]
-    train_files(list(map(str, files)), ["**"], out, select={"runs": runs}, prepare=prepare, **settings)
+    train_files(list(map(str, files)), list(patterns), out, select={"runs": runs}, prepare=prepare, **settings)
     return out
 
 
@@ -43,6 +49,37 @@ def everything(out: Path) -> dict[str, Any]:
         else:
             found.update({f"{name}:{key}": value for key, value in root_objects(path).items()})
     return found
+
+
+def write_gui(path: Path, series: list[Any], whole: bool = True) -> Path:
+    """Write series as a DQM GUI file with ROOT itself: each LS "By Lumi Section", and their sum as the run's summary."""
+    import ROOT
+
+    ROOT.TH1.AddDirectory(False)
+    out = ROOT.TFile(str(path), "RECREATE")
+
+    def folder(run: int, level: str, me: str) -> Any:
+        subsystem, *more = me.split("/")[:-1]
+        at = out
+        for name in ("DQMData", f"Run {run}", subsystem, level, *more):
+            at = at.GetDirectory(name) or at.mkdir(name)
+        return at
+
+    for me in series:
+        for run in sorted(set(me.run.tolist())):
+            total = None
+            for i in [i for i, one in enumerate(me.run.tolist()) if one == run]:
+                histogram = me.to_root(i)
+                lumi = int(me.lumi[i])
+                folder(run, f"By Lumi Section {lumi}-{lumi}", me.name).WriteTObject(histogram, me.name.split("/")[-1])
+                if total is None:
+                    total = histogram.Clone()
+                else:
+                    total.Add(histogram)
+            if whole:
+                folder(run, "Run summary", me.name).WriteTObject(total, me.name.split("/")[-1])
+    out.Close()
+    return path
 
 
 def root_objects(path: Path) -> dict[str, Any]:

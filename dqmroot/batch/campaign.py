@@ -21,7 +21,7 @@ from dqmroot.batch.plan import Piece, Plan, plan_pieces, plan_runs
 from dqmroot.batch.results import read_head
 from dqmroot.batch.told import Log, Told, lumi_ranges, write_ending
 from dqmroot.batch.training import check_training, train_missing
-from dqmroot.batch.work import CertifyRun, IndexFile, ScorePiece, digest
+from dqmroot.batch.work import CertifyRun, IndexFiles, ScorePiece, digest
 from dqmroot.combine import TRAINED, combine_flags
 from dqmroot.config import Campaign, Inputs, Training, parse_ranges
 from dqmroot.errors import EmptySelectionError, InputError
@@ -137,6 +137,9 @@ def selection_of(part: Inputs | Training, table: str) -> dict[str, Any]:
     }
 
 
+_FILES = 10
+
+
 @dataclass(frozen=True, eq=False)
 class _Runs:
     """What the certification of a run is made of."""
@@ -210,6 +213,7 @@ class _Running:
         work: Mapping[str, tuple[Any, str]],
         weights: Mapping[str, int] | None = None,
         then: Callable[[str], Iterable[Job]] = lambda _: (),
+        tries: int | None = None,
     ) -> dict[str, Any]:
         """Do work by name; what cannot be done stands in the manifest.
 
@@ -218,6 +222,7 @@ class _Running:
             work: Name → what a worker calls, and a label.
             weights: LS in each, for the rate.
             then: Gives for a name that is done what can be done now; where that fails, it is as if it had not been given.
+            tries: How often what fails is tried; by default as the settings say.
         """
         from dqmroot.batch.engine import Failure, Job, run_jobs
 
@@ -245,7 +250,7 @@ class _Running:
         failures = run_jobs(
             self.client,
             [Job(f"{what}-{name}", call, label) for name, (call, label) in work.items()],
-            retries=resources.retries,
+            retries=resources.retries if tries is None else tries - 1,
             delay=resources.retry_delay,
             done=done,
             failed=failed,
@@ -270,12 +275,18 @@ class _Running:
         training = self.campaign.training
         known = [model.me for model in find_models(model_place(self.campaign))]
         mes = tuple(known or (training.mes if training else ()))
-        work = {digest(path): (IndexFile(path, folder, mes), path) for path in paths}
-        found = self.jobs("index", work)
-        for row in [row for row in self.told.failures if row["step"] == "index"]:
-            self.told.errors[row["what"]] = row["error"]
-        self.told.failures[:] = [row for row in self.told.failures if row["step"] != "index"]
-        ordered = [found[name] for name in work if name in found]
+        # Some at a time, as one takes no longer than to hand it out; then each that failed by itself, as often as is asked for.
+        groups = [tuple(paths[i : i + _FILES]) for i in range(0, len(paths), _FILES)]
+        found: dict[str, FileIndex] = {}
+        for some in (groups, None):
+            left = some or [(path,) for path in paths if path not in found]
+            work = {digest(*group): (IndexFiles(group, folder, mes), group[0]) for group in left}
+            for value in self.jobs("index", work, tries=1 if some else None).values():
+                found.update(value)
+            rows = [row for row in self.told.failures if row["step"] == "index"]
+            self.told.failures[:] = [row for row in self.told.failures if row["step"] != "index"]
+        self.told.errors.update({row["what"]: row["error"] for row in rows})
+        ordered = [found[path] for path in paths if path in found]
         indices, self.told.copies = unique_files(ordered)
         return indices
 

@@ -22,13 +22,12 @@ from dqmroot.errors import DQMWarning, InputError, UsageError
 from dqmroot.files import whole_folder
 from dqmroot.io.formats import arrays
 from dqmroot.model import Model, load_combiner
-from dqmroot.pipeline import train_files
 from dqmroot.publication import publish
 from dqmroot.reports import report
 from dqmroot.runs import RunMask
 from dqmroot.selection import Selection
 
-__all__ = ["CertifyRun", "IndexFile", "ScorePiece", "TrainModel", "digest"]
+__all__ = ["CertifyRun", "IndexFiles", "ScorePiece", "TrainModel", "digest"]
 
 
 def digest(*parts: Any) -> str:
@@ -38,17 +37,25 @@ def digest(*parts: Any) -> str:
 
 
 @dataclass(frozen=True)
-class IndexFile:
-    """Read the ``Indices`` of one file."""
+class IndexFiles:
+    """Read the ``Indices`` of some files."""
 
-    path: str
+    paths: tuple[str, ...]
     folder: str
     mes: tuple[str, ...] = ()
 
-    def __call__(self, last: bool) -> FileIndex:
-        """Do it."""
+    def __call__(self, last: bool) -> dict[str, FileIndex]:
+        """Do it, and return those that could be read; where none could, the error of the first is raised."""
         del last
-        return index_once(self.path, self.folder, self.mes)
+        found, errors = {}, []
+        for path in self.paths:
+            try:
+                found[path] = index_once(path, self.folder, self.mes)
+            except InputError as error:
+                errors.append(error)
+        if errors and not found:
+            raise errors[0]
+        return found
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,9 @@ class TrainModel:
     def __call__(self, last: bool) -> dict[str, str]:
         """Do it, and return path → error of the files that could not be learnt from."""
         del last
+        # Loaded only where it is needed: workers that score start sooner.
+        from dqmroot.pipeline import train_files
+
         if not (Path(self.folder) / "model.json").is_file():
             train_files(self.files, [self.me], self.folder, **self.settings)
         rows = json.loads((Path(self.folder) / "manifest.json").read_text(encoding="utf-8"))["errors"]

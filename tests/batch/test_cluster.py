@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import shutil
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from loopback import slurm_missing, slurm_of_one_node
 from tests_batch import everything, make
 
 from dqmroot.batch.campaign import run_campaign
@@ -51,13 +52,13 @@ def test_the_job_of_slurm_says_what_the_site_wants(plain: Campaign) -> None:
 
 
 def test_the_job_of_htcondor_says_what_the_site_wants(plain: Campaign) -> None:
-    site = Site(memory="3GiB", disk="1GiB", walltime="01:00:00", extra=("+JobFlavour = longlunch",), interface="lo")
+    site = Site(memory="3GiB", disk="1GiB", walltime="01:00:00", extra=('+JobFlavour = "longlunch"',), interface="lo")
     text = job_script(dataclasses.replace(plain, htcondor=site), "htcondor")
     wanted = {
         "MY.DaskWorkerCores": "1",
         "RequestCpus": "MY.DaskWorkerCores",
         "+MaxRuntime": "3600",
-        "+JobFlavour": "longlunch",
+        "+JobFlavour": '"longlunch"',
     }
     found = dict(line.split(" = ", 1) for line in text.splitlines() if " = " in line)
     for key, value in wanted.items():
@@ -77,14 +78,17 @@ def test_a_scheduler_that_is_not_there_is_told(plain: Campaign, monkeypatch: pyt
         pass
 
 
-def slurm_is_up() -> bool:
-    if shutil.which("sbatch") is None or shutil.which("sinfo") is None:
-        return False
-    answer = subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True, timeout=20, check=False)
-    return "idle" in answer.stdout or "mixed" in answer.stdout
+@pytest.fixture
+def slurm(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    missing = slurm_missing()
+    if missing:
+        pytest.skip(missing)
+    with slurm_of_one_node(tmp_path_factory.mktemp("slurm") / "node") as configuration:
+        monkeypatch.setenv("SLURM_CONF", str(configuration))
+        yield
 
 
-@pytest.mark.skipif(not slurm_is_up(), reason="no Slurm here (docs/cluster.md sets one up)")
+@pytest.mark.usefixtures("slurm")
 def test_a_real_slurm_runs_a_campaign(files: list[Path], models: Path, scheduler: str, tmp_path: Path) -> None:
     one = make(files, models, tmp_path / "slurm", None)
     site = Site(jobs=2, memory="1GiB", walltime="00:10:00", interface="lo")

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests_batch import train
+from tests_batch import train, write_gui
 
 from dqmroot.certification import Certification, load_certification
 from dqmroot.config import Alarm, Watch
@@ -104,6 +104,69 @@ def test_a_replay_says_what_batch_says(
     errors = dict(watcher.state.errors())
     assert sum("is a copy of" in error for error in errors.values()) == 5
     assert sum("broken" in path for path in errors) == 4
+
+
+def gui_files(files: list[Path], folder: Path) -> list[Path]:
+    """One DQM GUI file for each run, with its LS and its summary."""
+    from dqmroot.io.formats import arrays
+
+    found = arrays(list(map(str, files)))
+    every = [found.series(name) for name in found.names]
+    runs = sorted(set(every[0].run.tolist()))
+    names = [folder / f"DQM_V0001_R{run:09d}__ZeroBias__Run2024C__DQMIO.root" for run in runs]
+    return [write_gui(path, [me[me.run == run] for me in every]) for path, run in zip(names, runs, strict=True)]
+
+
+def test_dqm_gui_files_are_judged_by_lumisection_and_run(
+    settings: Watch, start: Any, clock: Clock, files: list[Path], models: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "gui").mkdir()
+    harvested = gui_files(files, tmp_path / "gui")
+    watcher = start(settings)
+    for file in harvested:
+        land(file, settings)
+        clock.now += 23
+        watcher.step()
+    assert watcher.state.errors() == []
+    whole, _ = certify_files(list(map(str, harvested)), models, tmp_path / "whole")
+    found = verdicts(settings)
+    assert found == of(whole)
+    assert len(found) == 123  # 3 runs of 40 LS, and each run as a whole
+    assert {run for run, lumi in found if lumi == 0} == {380000, 380001, 380002}
+    nano, _ = certify_files(list(map(str, files)), models, tmp_path / "nano")
+    assert {key: verdict for key, verdict in found.items() if key[1]} == of(nano)
+
+
+def test_a_later_version_of_a_gui_file_counts(
+    settings: Watch, start: Any, clock: Clock, files: list[Path], tmp_path: Path
+) -> None:
+    from dqmroot.io.formats import arrays
+
+    found = arrays(list(map(str, files)))
+    every = [found.series(name) for name in found.names]
+    bad = [me[(me.run == 380002) & (me.lumi > 36)].replace(run=np.full(4, 380000, np.uint32)) for me in every]
+    good = [me[(me.run == 380000) & (me.lumi > 36)] for me in every]
+    name = "DQM_V000{}_Sub0_R000380000.root"
+    watcher = start(settings)
+    for version, series in ((1, bad), (2, good)):
+        land(write_gui(tmp_path / name.format(version), series), settings)
+        watcher.step()
+        clock.now += 1
+        assert {verdicts(settings)[380000, lumi] for lumi in (37, 38, 39, 40)} == {"bad" if version == 1 else "good"}
+
+
+def test_several_folders_and_what_lies_below_them(
+    settings: Watch, start: Any, clock: Clock, files: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "second" / "deep").mkdir(parents=True)
+    both = dataclasses.replace(settings, folders=(*settings.folders, str(tmp_path / "second")))
+    watcher = start(both)
+    land(files[0], both)
+    shutil.copy2(files[1], tmp_path / "second" / "deep")
+    (tmp_path / "second" / "notes.txt").write_text("not looked at")
+    clock.now += 1
+    assert watcher.step() == 12
+    assert watcher.state.errors() == []
 
 
 def test_a_late_part_opens_its_lumisection_again(
