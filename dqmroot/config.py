@@ -123,7 +123,7 @@ class Site:
         queue: Partition (Slurm).
         account: Account (Slurm).
         extra: Lines for the job's own directives: ``["--qos=short"]``, for HTCondor
-            ``["+JobFlavour = \"longlunch\""]``.
+            ``['+JobFlavour = "longlunch"']``.
         prologue: Shell lines before the worker starts, such as the activation of an environment.
         python: The interpreter on the nodes; by default this one.
         interface: Network interface that the nodes reach this machine by.
