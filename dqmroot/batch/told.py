@@ -107,7 +107,9 @@ def write_ending(out: Path, told: Told, paths: Sequence[str], indices: Sequence[
     trends = {"schema_version": SCHEMA_VERSION, "runs": told.runs}
     write_text(out / "runs.json", json.dumps(trends, indent=1, allow_nan=False) + "\n")
     if told.runs:
-        write_text(out / "summary.html", summary_page(told.runs, f"Campaign {out.name}"))
+        line = "{files_read} of {files} files, {runs} runs, {lumisections} LS: {good} good, {bad} bad, {not judged} not judged"
+        line = line.format(**told.summary) + ("; what is missing stands in manifest.json" if told.status else "")
+        write_text(out / "summary.html", summary_page(told.runs, f"Campaign {out.name}", line))
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "dqmroot_version": __version__,

@@ -259,6 +259,7 @@ def _figures(result: MEResult, model: Model) -> dict[str, Any]:
         "judged": int(judged.sum()),
         "flagged": int((result.flag == BAD).sum()),
         "median_score": float(np.median(result.score[judged])) if judged.any() else None,
+        "threshold": result.threshold if np.isfinite(result.threshold) else None,
         "expected_false_rate": result.expected_false_rate if np.isfinite(result.expected_false_rate) else None,
         "outside_training": bool(run is not None and runs and not min(runs) <= run <= max(runs)),
     }

@@ -13,7 +13,7 @@ def figures(
 ) -> dict[str, Any]:
     score = 0.5 if judged else None
     return {"me": me, "judged": judged, "flagged": flagged, "median_score": score, "expected_false_rate": rate,
-            "outside_training": outside}  # fmt: skip
+            "threshold": 1.0, "outside_training": outside}  # fmt: skip
 
 
 def row(run: int, *mes: dict[str, Any]) -> dict[str, Any]:
@@ -31,10 +31,15 @@ def test_every_run_and_element_is_there_and_well_formed() -> None:
     assert {"A/<b>", "C", "D"} <= set(cells)
     assert "1.0 ×" in cells
     assert len(list(tree.iter("svg"))) == 4
-    assert "stale" not in body
+    assert 'class="stale"' not in body
 
 
 def test_a_model_that_flags_too_much_stands_out() -> None:
-    text = summary_page([row(1, figures("A", 0)), row(2, figures("A", 40, outside=True))], "Era")
+    text = summary_page([row(1, figures("A", 0)), row(2, figures("A", 40, outside=True))], "Era", "2 of 2 files & more")
+    assert "<p>2 of 2 files &amp; more</p>" in text
+    assert (
+        text.count('<circle class="outside"') + text.count('class="outside"/') + text.count('r="2.5" class="outside"')
+        == 2
+    )
     assert 'class="stale">20.0 ×' in text
     assert "outside its training: 1 of 2 runs" in text
