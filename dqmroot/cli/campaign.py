@@ -95,6 +95,8 @@ def _batch(args: argparse.Namespace) -> int:
     from dqmroot.batch.campaign import dry_run, run_campaign
     from dqmroot.config import read_campaign
 
+    if args.workers is not None and args.workers < 1:
+        raise UsageError(f"--workers {args.workers}: at least 1")
     campaign = read_campaign(args.campaign)
     kind = "slurm" if args.slurm else "htcondor" if args.htcondor else "local"
     if args.since is not None and campaign.training is not None:
@@ -128,8 +130,12 @@ def _batch(args: argparse.Namespace) -> int:
     outside = {row["run"] for row in told.runs for one in row["mes"] if one["outside_training"]}
     if outside:
         say(args, f"{len(outside)} runs lie outside the runs that their models learnt from: {_first(sorted(outside))}")
+    for path, later in told.older:
+        say(args, f"left out: {path}: there is a later version, {later}")
     line = "{lumisections} LS of {runs} runs: {good} good, {bad} bad, {not judged} not judged; {missing} missing"
     say(args, line.format(**told.summary) + f"; in {campaign.output.folder}")
+    if told.status:
+        say(args, f"not complete: {campaign.output.folder}/manifest.json tells what is missing")
     return told.status
 
 
@@ -164,6 +170,8 @@ def _show_plan(args: argparse.Namespace, plan: Any, told: Any) -> None:
     )
     for path, other in told.copies:
         say(args, f"copy of {other}: {path}")
+    for path, later in told.older:
+        say(args, f"older version of {later}: {path}")
     for error in told.errors.values():
         say(args, f"cannot be read: {error}")
     say(args, f"{len(plan.files)} files, {plan.n_lumis} LS of {len(plan.runs)} runs, {len(plan.pieces)} pieces")

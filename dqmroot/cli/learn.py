@@ -172,7 +172,7 @@ def _train(args: argparse.Namespace) -> int:
         cut = f"cut {point['threshold']:.4g}" if point["threshold"] is not None else point["note"]
         say(args, f"{model['me']}: learnt from {sample['n']} LS of {len(sample['runs'])} runs; {cut}")
     say(args, f"models in {args.output}")
-    return 0
+    return told(args, done.errors)
 
 
 def _score(args: argparse.Namespace) -> int:
