@@ -119,7 +119,7 @@ def extract(
         absent = query.absent()
         if not rows:
             query.check()
-            raise EmptySelectionError(f"{out}: no lumisection left after selection")
+            raise EmptySelectionError("no lumisection left after selection: see what the files hold with dqmroot ls")
     return Extracted(Path(out), rows, tuple(absent))
 
 

@@ -34,6 +34,8 @@ Keep = Callable[[str], bool]
 
 __all__ = ["Kind", "arrays", "iterate", "kind_of", "kinds_of", "list_mes", "pieces", "read"]
 
+_NO_END = 1 << 62
+
 Missing = Literal["raise", "warn"]
 Kind = Literal["nano", "gui", "flat", "table", "cubes", "series"]
 
@@ -103,18 +105,26 @@ class _Stream(io.RawIOBase):
         return len(data)
 
 
-def _parts(path: str, kind: Kind, query: Query, threads: int, *, contents: bool = True) -> Iterator[list[Part]]:
+def _parts(
+    path: str, kind: Kind, query: Query, threads: int, *, contents: bool = True, step: int = _NO_END
+) -> Iterator[list[Part]]:
     """Read what is asked of one file that is not nanoDQMIO, piece by piece."""
     if kind == "gui":
-        yield list(open_gui(path, query).tables(threads, contents=contents))
+        file = open_gui(path, query)
+        for number, picks in enumerate(file.picks.pieces(step)):
+            # The scalars come with the first piece.
+            some = dataclasses.replace(file, picks=picks, scalars=file.scalars if number == 0 else {})
+            yield list(some.tables(threads, contents=contents))
         return
     source = open_source(path)
     try:
         if kind == "flat":
-            picks = pick_flat(read_keys(source, lambda _: False), query)
-            for storage, table, rows in read_objects(source, picks, threads, contents=contents):
+            for picks in pick_flat(read_keys(source, lambda _: False), query).pieces(step):
                 # The title of such a histogram is its key.
-                yield [(storage, [dataclasses.replace(info, title=info.name) for info in table], rows)]
+                yield [
+                    (storage, [dataclasses.replace(info, title=info.name) for info in table], rows)
+                    for storage, table, rows in read_objects(source, picks, threads, contents=contents)
+                ]
             return
         for me in _DOORS[kind][1](_Stream(source), _keep(query)):
             taken = _selected(me, query)
@@ -370,8 +380,8 @@ def iterate(
         missing: As in `arrays`.
         threads: As in `read`.
         errors: As in `read`.
-        step_bytes: About how many bytes of inflated histograms one piece holds. (Of a DQM GUI file or a flat ROOT file
-            one piece is the whole file.)
+        step_bytes: About how many bytes of inflated histograms one piece holds; a lumisection is never cut, and in a DQM GUI
+            file the whole run ("Run summary") counts as one.
 
     Yields:
         Pieces of whole lumisections of one file. A lumisection that lies in several files comes once for each.
@@ -408,7 +418,8 @@ def pieces(
             yield from nano.iterate_query([path], mine, threads, errors, step_bytes)
             query.takes(mine.seen)
         else:
-            for piece in _each([(path, kind)], errors, lambda p, k: _parts(p, k, query, threads or default_threads())):
+            number = threads or default_threads()
+            for piece in _each([(path, kind)], errors, lambda p, k: _parts(p, k, query, number, step=step_bytes)):  # noqa: B023
                 yield joined(piece)
 
 

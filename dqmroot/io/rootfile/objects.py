@@ -61,6 +61,19 @@ class Picks:
     run: NDArray[np.uint32]
     lumi: NDArray[np.uint32]
 
+    def pieces(self, step: int) -> Iterator[Picks]:
+        """Cut into pieces of whole lumisections, of about ``step`` inflated bytes where these are smaller; at least one."""
+        key = (self.run.astype(np.uint64) << np.uint64(32)) | self.lumi
+        every, of = np.unique(key, return_inverse=True)
+        size = np.bincount(of, self.place[:, 3], len(every))
+        piece = np.floor((np.cumsum(size) - size) / step).astype(np.int64)[of]
+        for number in np.unique(piece) if len(piece) else [0]:
+            mine = np.flatnonzero(piece == number)
+            known, me = np.unique(self.me[mine], return_inverse=True)
+            names = [self.name[i] for i in known.tolist()]
+            places = (self.place[mine], self.kind[mine], self.classes, names, me.astype(np.int32))
+            yield Picks(*places, self.run[mine], self.lumi[mine])
+
 
 @dataclass
 class _Piece:

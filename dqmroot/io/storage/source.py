@@ -67,7 +67,8 @@ class LocalSource:
                     raise InputError(self.path, error.strerror or str(error)) from error
                 if not stat.S_ISREG(os.fstat(fd).st_mode):
                     os.close(fd)
-                    raise InputError(self.path, "not a file")
+                    folder = f"a folder; name the files in it, such as '{self.path.rstrip('/')}/*.root'"
+                    raise InputError(self.path, folder if Path(self.path).is_dir() else "not a file")
                 self._fd = fd
             return self._fd
 
@@ -216,4 +217,6 @@ def _lines(path: str) -> list[str]:
     found = [line for line in stripped if line]
     if not found:
         raise InputError(path, "lists no file")
+    if not any(_SCHEME.match(line) or glob.has_magic(line) or Path(line).exists() for line in found):
+        raise InputError(path, f"taken for a list of files, and none of them is there: {found[0]}, …")
     return found

@@ -153,6 +153,38 @@ def test_every_class_and_codec(tmp_path: Path, compression: int) -> None:
     check(tmp_path / "gui.root", {me.name: me for me in arrays.all_series()})
 
 
+def test_pieces_are_whole_lumisections(gui: Path, tmp_path: Path) -> None:
+    whole = formats.arrays(gui)
+    (all_at_once,) = formats.iterate(gui)
+    assert all_at_once.names == whole.names
+    parts = list(formats.iterate(gui, step_bytes=1))
+    # The whole run and LS 4.
+    assert [sorted({int(lumi) for me in part.all_series() for lumi in me.lumi}) for part in parts] == [[0], [4]]
+    found = {
+        (me.name, int(lumi)): row
+        for part in parts
+        for me in part.all_series()
+        for lumi, row in zip(me.lumi, me.contents, strict=True)
+    }
+    for me in whole.all_series():
+        for lumi, row in zip(me.lumi, me.contents, strict=True):
+            np.testing.assert_array_equal(found.pop((me.name, int(lumi))), row)
+    assert not found
+    ROOT = root()
+    file = ROOT.TFile(str(tmp_path / "flat.root"), "RECREATE")
+    for lumi in range(1, 7):
+        for name in "ab":
+            h = ROOT.TH1F(f"run1_ls{lumi}_{name}", "", 10, 0.0, 1.0)
+            h.SetBinContent(1, lumi)
+            h.Write()
+    file.Close()
+    parts = list(formats.iterate(tmp_path / "flat.root", step_bytes=2500))
+    assert len(parts) > 2
+    for name in "ab":
+        assert [int(lumi) for part in parts for lumi in part.series(name).lumi] == [1, 2, 3, 4, 5, 6]
+        assert [value for part in parts for value in part.series(name).values()[:, 0]] == [1, 2, 3, 4, 5, 6]
+
+
 def test_polygons(tmp_path: Path) -> None:
     ROOT = root()
     made = ROOT.TH2Poly("cells", "hexagons", 0.0, 3.0, 0.0, 2.0)
