@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -112,6 +112,10 @@ class TrainingSample:
             empty=int((~(contents != 0).any(axis=0)).sum()),
             conditions=told,
         )
+
+    def outside(self, runs: Iterable[int]) -> list[int]:
+        """Return the runs before the first or after the last that was learnt from; none where those are not known."""
+        return [run for run in runs if self.runs and not min(self.runs) <= run <= max(self.runs)]
 
     def with_held(self, told: str, held: HeldOut, threshold: float) -> Self:
         """Return it with what came of the LS that were kept apart; ``threshold`` NaN where there is no cut."""

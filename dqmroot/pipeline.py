@@ -197,7 +197,8 @@ def score_files(
     write_scores(out, table)
     manifest = Path(f"{out}.manifest.json")
     summary = {"rows": len(table), "flagged": int((table.flag == 1).sum()), "not_judged": int((table.flag < 0).sum())}
-    _write_manifest(manifest, "score", paths, errors, summary)
+    told = {**summary, "outside_training": _outside(models, np.unique(table.run).tolist())}
+    _write_manifest(manifest, "score", paths, errors, told)
     return Outcome((Path(out), manifest), errors, summary)
 
 
@@ -241,7 +242,8 @@ def certify_files(
     outputs = [*cert.save(folder), *publish(cert, folder, dataset=dataset)]
     summary = {**cert.to_dict()["counts"], "runs": len(np.unique(cert.run)), "lumisections": len(cert)}
     manifest = folder / "manifest.json"
-    _write_manifest(manifest, "certify", paths, errors, summary)
+    told = {**summary, "outside_training": _outside(models, np.unique(cert.run).tolist())}
+    _write_manifest(manifest, "certify", paths, errors, told)
     return cert, Outcome((*outputs, manifest), errors, summary)
 
 
@@ -371,6 +373,12 @@ def _read_for(
     if left:
         raise EmptySelectionError(f"{', '.join(left)}: no lumisection left after selection")
     return {name: found.series(name) for name in found.names}, tuple(errors)
+
+
+def _outside(models: Sequence[Model], runs: Sequence[int]) -> dict[str, list[int]]:
+    """Return ME → the runs that lie outside those that its model has learnt from."""
+    found = {model.me: model.sample.outside(runs) for model in models if model.sample}
+    return {me: outside for me, outside in found.items() if outside}
 
 
 def _raise_if_none(paths: Sequence[str], errors: Sequence[InputError]) -> None:

@@ -252,8 +252,7 @@ def _nothing(model: Model) -> MEResult:
 def _figures(result: MEResult, model: Model) -> dict[str, Any]:
     """Figures of one ME in one run, for trends over runs."""
     judged = result.flag != NOT_JUDGED
-    runs = model.sample.runs if model.sample else ()
-    run = int(result.run[0]) if len(result.run) else None
+    run = [int(result.run[0])] if len(result.run) else []
     return {
         "me": result.me,
         "judged": int(judged.sum()),
@@ -261,5 +260,5 @@ def _figures(result: MEResult, model: Model) -> dict[str, Any]:
         "median_score": float(np.median(result.score[judged])) if judged.any() else None,
         "threshold": result.threshold if np.isfinite(result.threshold) else None,
         "expected_false_rate": result.expected_false_rate if np.isfinite(result.expected_false_rate) else None,
-        "outside_training": bool(run is not None and runs and not min(runs) <= run <= max(runs)),
+        "outside_training": bool(model.sample and model.sample.outside(run)),
     }

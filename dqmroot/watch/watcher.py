@@ -73,6 +73,7 @@ class Watcher:
         self._ending: Any = None
         self._ending_run = -1
         self._try_alarms = 0.0
+        self._outside: set[int] = set()
 
     def close(self) -> None:
         """Close what is open; the state stays on disk."""
@@ -153,6 +154,10 @@ class Watcher:
                 verdict, reasons = verdicts.get(one, (-1, ("no monitoring element in this LS",)))
                 self.state.put_verdict(one, verdict, reasons, scored=one in fresh)
             check_alarms(self.state, self.settings.alarm, self.ids)
+        outside = {run for model in self.models.values() if model.sample for run in model.sample.outside(runs)}
+        for run in sorted(outside - self._outside):
+            self.log("outside training", run=run)
+        self._outside |= outside
         self.log("scored", lumis=len(keys), runs=runs)
 
     def _judge(self, keys: Keys, mes: Sequence[str]) -> list[tuple[str, Keys, NDArray[np.float64], NDArray[np.int8]]]:

@@ -125,3 +125,47 @@ def test_every_key_is_documented() -> None:
         assert f"[{one.name}]" in campaign
     for one in dataclasses.fields(Alarm):
         assert f"\n{one.name} = " in watch
+
+
+def test_since_learns_from_a_run_on_and_tells_which_runs_lie_outside(
+    toml: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training = '[training]\nmes = "Sub0/Spectra/*"\ndetector = "pca"\nprepare = "normalise(integral)"\n'
+    toml.write_text(toml.read_text().split("model =")[0] + training)
+    models = toml.parent / "out" / "models" / "model.json"
+    assert main(["batch", str(toml), "--workers", "1", "--since", "380001"]) == 0
+    assert "1 runs lie outside the runs that their models learnt from: 380000" in capsys.readouterr().err
+    assert json.loads(models.read_text())["models"][0]["sample"]["runs"] == [380001, 380002]
+    # A rolling reference: the last run only; what changed is trained again without being told to.
+    toml.write_text(toml.read_text() + "last_runs = 1\n")
+    assert main(["batch", str(toml), "--workers", "1"]) == 0
+    assert json.loads(models.read_text())["models"][0]["sample"]["runs"] == [380002]
+    assert "2 runs lie outside" in capsys.readouterr().err
+
+
+def test_what_is_missing_is_told_at_the_end(
+    toml: Path, files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken, absent = tmp_path / "broken.root", tmp_path / "absent.root"
+    broken.write_bytes(files[0].read_bytes()[:5000])
+    listed = ", ".join(f'"{path}"' for path in (*files[1:3], broken, absent))
+    toml.write_text(toml.read_text().replace(f'"{files[0].parent}/*.root"', f"[{listed}]"))
+    toml.write_text(toml.read_text() + "[resources]\nworkers = 1\nretry_delay = 0\n")
+    assert main(["batch", str(toml)]) == 4
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if "left out" in line and "broken.root" in line]
+    assert [line for line in lines if "left out" in line and "absent.root" in line]
+    assert lines[-1].endswith("out/manifest.json tells what is missing")
+
+
+def test_training_leaves_out_what_cannot_be_read(
+    files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken.root"
+    broken.write_bytes(files[1].read_bytes()[:5000])
+    words = ["--me", "Sub0/Spectra/*", "--detector", "pca", "-o", str(tmp_path / "model")]
+    assert main(["train", str(files[0]), str(broken), *words]) == 4
+    assert f"left out: {broken}" in capsys.readouterr().err
+    manifest = json.loads((tmp_path / "model" / "manifest.json").read_text())
+    assert [row["path"] for row in manifest["errors"]] == [str(broken)]
+    assert main(["train", str(broken), *words]) == 3
