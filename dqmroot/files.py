@@ -69,7 +69,8 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
     except OSError as error:
-        raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
+        why = f"{target.parent} is not a folder" if isinstance(error, FileExistsError) else error.strerror or error
+        raise OutputError(f"{target}: cannot be written: {why}") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

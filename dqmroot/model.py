@@ -398,7 +398,8 @@ def load_models(folder: str | Path, mes: Sequence[str] | None = None) -> list[Mo
         head = json.loads(path.read_text(encoding="utf-8"))
         version, entries = head["schema_version"], {entry["me"]: entry for entry in head["models"]}
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(root, "is not a model folder; dqmroot train makes one") from error
+        what = "is not a model folder; dqmroot train makes one" if root.exists() else str(error.strerror)
+        raise InputError(root, what) from error
     except OSError as error:
         raise InputError(path, error.strerror or str(error)) from error
     except (ValueError, KeyError, TypeError) as error:

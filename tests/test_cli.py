@@ -182,7 +182,24 @@ def test_root_reads_what_was_certified(model: Path, tmp_path: Path) -> None:
         (["train", DEMO, "--me", SIZE, "--labels", "absent.csv", "-o", "m"], 3, "absent.csv: No such file"),
         (["train", DEMO, "--me", SIZE, "--runs", "b-a", "-o", "m"], 2, "--runs 'b-a': expected numbers and ranges"),
         (["train", DEMO, "--me", SIZE, "-o", f"{DEMO}/m"], 5, "cannot be written"),
-        (["score", DEMO, "--model", "absent", "-o", "s.csv"], 3, "absent: is not a model folder; dqmroot train makes one"),
+        (["score", DEMO, "--model", "absent", "-o", "s.csv"], 3, "absent: No such file or directory"),
+        (["score", DEMO, "--model", ".", "-o", "s.csv"], 3, ".: is not a model folder; dqmroot train makes one"),
+        (["ls", "."], 3, ".: a folder; name the files in it, such as './*.root'"),
+        (["ls", "demo.root"], 3, "; dqmroot demo --data . writes it"),
+        (["ls", "wrong.list"], 3, "wrong.list: taken for a list of files, and none of them is there"),
+        (["extract", DEMO, "--lumis", "5-1", "-o", "s.h5"], 2, "did you mean 1-5?"),
+        (["extract", DEMO, "--runs", "1", "-o", "s.h5"], 2, "see what the files hold with dqmroot ls"),
+        (
+            ["train", DEMO, "--me", SIZE, "--detector", "pca", "--set", "components=many", "-o", "m"],
+            2,
+            "must be a number",
+        ),
+        (["train", DEMO, "--me", SIZE, "--prepare", "rebin(", "-o", "m"], 2, "expected such as rebin(2, 2)"),
+        (["batch", "demo.toml", "--workers", "0"], 2, "--workers 0: at least 1"),
+        (["batch", "demo.toml"], 3, "; dqmroot demo --data . writes it"),
+        (["export", "model.onnx", "-o", "x.onnx"], 2, "is exported already"),
+        (["report", "."], 3, "certification.json: No such file or directory; dqmroot certify writes it"),
+        (["demo", "--data", "broken.root"], 5, "broken.root is not a folder"),
         (["score", DEMO, "--model", "MODEL", "-o", "s.txt"], 2, "'.txt'"),
         (["score", DEMO, "--model", "MODEL", "-o", f"{DEMO}/s.csv"], 5, "cannot be written"),
         (["score", DEMO, "--model", "MODEL", "--runs", "1", "-o", "s.csv"], 2, "no lumisection left"),
@@ -190,7 +207,7 @@ def test_root_reads_what_was_certified(model: Path, tmp_path: Path) -> None:
         (["score", "short.root", "--model", "MODEL", "-o", "s.csv"], 3, "short.root: truncated"),
         (["certify", "other.root", "--model", "MODEL", "-o", "c"], 2, SIZE),
         (["certify", DEMO, "--model", "MODEL", "-o", "c", "--dataset", "Demo"], 2, "Demo"),
-        (["certify", DEMO, "--model", "MODEL", "-o", "c", "--rule", "most"], 2, "expected any, all or at_least_N"),
+        (["certify", DEMO, "--model", "MODEL", "-o", "c", "--rule", "most"], 2, "expected any, all, at_least_N or trained"),
         (["evaluate", "absent.csv", "--labels", "absent.csv"], 3, "absent.csv: No such file"),
     ],
     ids=lambda value: " ".join(value[:1] + value[2:4])[:60] if isinstance(value, list) else "",
@@ -207,6 +224,7 @@ def test_a_mistake_is_one_clear_line(
     monkeypatch.chdir(tmp_path)
     Path("broken.root").write_bytes(b"no ROOT file at all" * 100)
     Path("short.root").write_bytes(Path(DEMO).read_bytes()[:100_000])
+    Path("wrong.list").write_text("one.root\ntwo.root\n")
     before = sorted(path.name for path in Path().iterdir())
     if "other.root" in words:
         other_binning(Path("other.root"))

@@ -40,7 +40,10 @@ _WELCOME = f"""dqmroot {__version__}: read CMS data-quality histograms, learn wh
   dqmroot --help             all verbs"""
 
 
-_EXAMPLES = ("demo.root", "demo-labels.csv", "demo.toml")
+_MADE_BY = {
+    **dict.fromkeys(("demo.root", "demo-labels.csv", "demo.toml"), "; dqmroot demo --data . writes it"),
+    "certification.json": "; dqmroot certify writes it",
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -122,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _advice(error: DQMError) -> str:
-    """Tell whoever types an example where its file comes from."""
-    if isinstance(error, InputError) and Path(error.path).name in _EXAMPLES and not Path(error.path).exists():
-        return "; dqmroot demo --data . writes it"
-    return ""
+    """Tell which verb writes a file that is not there."""
+    if not isinstance(error, InputError) or Path(error.path).exists():
+        return ""
+    return _MADE_BY.get(Path(error.path).name, "")

@@ -80,7 +80,7 @@ def _ranges(text: str, option: str) -> list[tuple[int, int]]:
         except ValueError:
             raise UsageError(f"{option} {text!r}: expected numbers and ranges, such as 297050-297178,297281") from None
         if pair[0] > pair[1]:
-            raise UsageError(f"{option} {text!r}: {part.strip()} runs backwards")
+            raise UsageError(f"{option} {text!r}: {part.strip()} runs backwards; did you mean {pair[1]}-{pair[0]}?")
         out.append(pair)
     return out
 

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from dqmroot.cli.console import new_verb, print_json, print_table, say
+from dqmroot.errors import UsageError
 
 __all__ = ["add_verbs"]
 
@@ -49,6 +50,8 @@ def _export(args: argparse.Namespace) -> int:
     from dqmroot.deployment import export_models
     from dqmroot.model import load_models
 
+    if args.model.endswith(".onnx"):
+        raise UsageError(f"{args.model}: is exported already; name the model folder that it was made of")
     models = load_models(args.model, args.me)
     paths = export_models(models, args.output)
     if args.json:

@@ -78,10 +78,12 @@ def detector(name: str, **parameters: Any) -> Detector:
         PCA(components=3, k=10, seed=0)
     """
     made = detector_class(name)
-    known = list(inspect.signature(made).parameters)
-    for key in parameters:
+    known = inspect.signature(made).parameters
+    for key, value in parameters.items():
         if key not in known:
             raise UnknownNameError("parameter", key, known, f"detector {name}")
+        if isinstance(known[key].default, int | float) and isinstance(value, str):
+            raise UsageError(f"detector {name}: {key} must be a number, got {value!r}")
     try:
         return made(**parameters)
     except TypeError as error:

@@ -180,7 +180,7 @@ def _arguments(name: str, text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
         positional = tuple(_literal(node) for node in call.args)
         keywords = {keyword.arg: _literal(keyword.value) for keyword in call.keywords if keyword.arg}
     except (SyntaxError, ValueError, AssertionError) as error:
-        raise UsageError(f"cannot read the parameters of {name}{text}") from error
+        raise UsageError(f"cannot read the parameters of {name}{text}; expected such as rebin(2, 2)") from error
     return positional, keywords
 
 
