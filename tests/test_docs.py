@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -10,103 +11,94 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from pages import RUN, Block, blocks, differs
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *ROOT.joinpath("docs").glob("*.md")])
-BLOCK = re.compile(r"^(<!-- not run: .+? -->\n)?```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
-# Blocks that no test of one machine can run, by page and how they begin, with the reason.
-NOT_RUN = {
-    ("README.md", "make demo"): "make demo and make test are run by whoever runs this",
-    ("README.md", "dqmroot ls FILES"): "shows the verbs; each one runs in the tour",
-    ("README.md", "pip install"): "installs; see test_imports.py",
-    ("cluster.md", "apt-get install -y slurm"): "sets up Slurm; tests/batch runs on it where it is",
-    ("cluster.md", "apt-get install -y htcondor"): "sets up HTCondor",
-    ("cluster.md", "dask scheduler"): "starts servers; tests/batch starts its own",
-}
-
-# What a page takes for granted.
-BEFORE = {
-    "gui-files.md": """
-import dqmroot as dq
-from dqmroot.demo import DATA
-
-file, me = str(DATA / "demo.root"), "CSC/FEDIntegrity/FEDTotalEventSize"
-model = dq.Model(detector=dq.detector("pca")).train(dq.read(file, me, runs=[355100, 355102]))
-cert = dq.certify(dq.read(file, me, runs=355105), model)
-"""
-}
-
-
-def blocks(page: Path) -> list[tuple[str, str]]:
-    """The blocks of a page as (language, text); those that are not to be run have the language ``text``."""
-    found = []
-    for skip, language, text in BLOCK.findall(page.read_text(encoding="utf-8")):
-        known = any(page.name == name and text.startswith(begin) for name, begin in NOT_RUN)
-        found.append(("skipped" if skip or known else language, text))
-    return found
-
-
-def script(page: Path) -> str:
-    """A shell script that runs the page; the Python blocks of a page are one program, cut where shell comes between."""
-    lines, program, mark = ["set -e"], BEFORE.get(page.name, ""), 0
-    for i, (language, text) in enumerate(blocks(page)):
-        if language == "python":
-            program += f"\n{text}"
-            following = [other for other, _ in blocks(page)[i + 1 :] if other in {"python", "sh", "bash"}]
-            shown = blocks(page)[i + 1][0] == "text" if i + 1 < len(blocks(page)) else False
-            if not following or following[0] != "python" or shown:
-                lines += [f"cat > block{mark}.py <<'PYTHON'", program, "PYTHON", f"python block{mark}.py"]
-                program, mark = BEFORE.get(page.name, ""), mark + 1
-        elif language in {"sh", "bash"}:
-            lines.append(text)
-        lines.append(f"echo '=== {i}'; echo '=== {i}' >&2" if language in {"sh", "bash", "python"} else "true")
-    return "\n".join(lines)
+# How many blocks of a page are not run, each with its reason in the page; one more is a decision, not an accident.
+NOT_RUN = {"README.md": 2, "cluster.md": 4, "index.md": 2}
+LANGUAGES = {*RUN, "json", "text", "toml"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if {"sh", "bash", "python"} & {b[0] for b in blocks(page)}], ids=str
+    "page", [page for page in PAGES if any(one.runs for one in blocks(page))], ids=lambda p: p.name
 )
-def test_the_blocks_of_a_page_run(page: Path, tmp_path: Path) -> None:
-    if page.name == "gui-files.md":
+def test_the_blocks_of_a_page_run_and_print_what_is_shown(page: Path, tmp_path: Path) -> None:
+    if "import ROOT" in page.read_text(encoding="utf-8"):
         pytest.importorskip("ROOT")
-    (tmp_path / "dqmroot").symlink_to(ROOT / "dqmroot")
     place = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    (tmp_path / "work").mkdir()
     done = subprocess.run(
-        ["bash", "-c", script(page)],
-        cwd=tmp_path,
-        env={**os.environ, "PATH": place, "MPLBACKEND": "Agg"},
+        [sys.executable, str(Path(__file__).with_name("pages.py")), str(page), str(tmp_path / "printed.json")],
+        cwd=tmp_path / "work",
+        env={
+            **os.environ,
+            "PATH": place,
+            "MPLBACKEND": "Agg",
+            "COLUMNS": "80",
+            "PYTHONWARNINGS": "ignore::UserWarning:ROOT",
+        },
         capture_output=True,
         text=True,
         check=False,
-        timeout=500,
+        timeout=550,
     )
-    assert done.returncode == 0, f"{done.stdout[-1500:]}\n{done.stderr[-3000:]}"
-    said = {line.strip() for line in (done.stdout + done.stderr).splitlines()}
-    if page.name != "tour.md":
-        return
-    for language, text in blocks(page):
-        if language == "text":
-            missing = [line for line in text.splitlines() if line.strip() not in said]
-            assert not missing, (
-                f"shown, but not printed: {missing}; printed: {done.stdout[-1500:]}{done.stderr[-1500:]}"
+    assert done.returncode == 0, done.stderr[-4000:]
+    for told in json.loads((tmp_path / "printed.json").read_text(encoding="utf-8")):
+        one = Block(**told)
+        shown = one.text if one.mark == "printed by" else one.shown
+        if shown is not None:
+            assert not differs(shown, one.printed or ""), (
+                f"{page.name}:\n{one.text}\n{differs(shown, one.printed or '')}"
             )
 
 
-def test_what_is_not_run_is_there() -> None:
-    for name, begin in NOT_RUN:
-        (page,) = [page for page in PAGES if page.name == name]
-        assert any(text.startswith(begin) for _, text in blocks(page)), f"{name}: {begin}"
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_block_says_what_it_is(page: Path) -> None:
+    found = blocks(page)
+    assert len(re.findall(r"^```\w*$", page.read_text(encoding="utf-8"), re.MULTILINE)) == 2 * len(found) + 2 * sum(
+        one.shown is not None for one in found
+    ), "a block that is not read"
+    for one in found:
+        assert one.language in LANGUAGES, f"{page.name}: a block without a language, or of an unknown one:\n{one.text}"
+        assert one.mark in {"", "not run", "file", "printed by"}, f"{page.name}: {one.mark}"
+        if one.language == "text" and not one.mark:
+            assert not re.match(r"(dqmroot|python|pip|make) ", one.text), (
+                f"{page.name}: a command that is not run:\n{one.text}"
+            )
+    skipped = [one for one in found if one.mark == "not run" and one.language in {*RUN, "text"}]
+    assert len(skipped) == NOT_RUN.get(page.name, 0), [one.text for one in skipped]
 
 
-@pytest.mark.parametrize("page", [*PAGES, *ROOT.glob("[A-Z]*.md"), ROOT / "macros" / "README.md"], ids=str)
+def test_what_differs_is_seen() -> None:
+    assert not differs("a 1.50 tcp://127.0.0.1:1\n", "a 1.51 tcp://127.0.0.1:23  \n")
+    assert not differs("first\n…\nlast", "first\n1\n2\nlast")
+    for shown, printed in [("a 1", "a 2"), ("a 1.5", "a 2.5"), ("a", "a\nb"), ("a\nb", "a"), ("a\n…\nc", "a\nb")]:
+        assert differs(shown, printed)
+
+
+@pytest.mark.parametrize("page", [*PAGES, *ROOT.glob("[A-Z]*.md"), ROOT / "macros" / "README.md"], ids=lambda p: p.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.DOTALL)):
-        if not re.match(r"[a-z]+:", target):
-            path, _, _anchor = target.partition("#")
-            assert not path or (page.parent / unquote(path)).exists(), f"{page.name}: {target}"
+    for target in links(page):
+        path, _, anchor = target.partition("#")
+        place = page.parent / unquote(path) if path else page
+        assert place.exists(), f"{page.name}: {target}"
+        assert not anchor or anchor in anchors(place), f"{page.name}: {target}"
+
+
+def links(page: Path) -> list[str]:
+    text = re.sub(r"```.*?```|`[^`]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return [target for target in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"[a-z]+:", target)]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that a page has, as GitHub and MkDocs make them of headings."""
+    heads = re.findall(
+        r"^#+ (.+)$", re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL), re.MULTILINE
+    )
+    return {re.sub(r"[^\w\- ]", "", head.lower()).strip().replace(" ", "-") for head in heads}
 
 
 @pytest.mark.slow
