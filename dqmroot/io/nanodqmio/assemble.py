@@ -45,11 +45,13 @@ class Forms:
         table: The monitoring elements; lumisections are counted at the end.
         of: The forms of each (tree, name), in the order met.
         by_print: Forms by (tree, name, fingerprint of bins, of labels).
+        growing: Places in ``table`` of those whose axes may all grow.
     """
 
     table: list[MEInfo] = field(default_factory=list)
     of: dict[tuple[str, int], list[Form]] = field(default_factory=dict)
     by_print: dict[tuple[str, int, int, int], Form] = field(default_factory=dict)
+    growing: set[int] = field(default_factory=set)
 
     def learn(self, file: NanoFile, tree: str, names: list[str], asked: Asked) -> None:
         """Look at some entries of one file and add the forms that are new.
@@ -84,6 +86,8 @@ class Forms:
             form = Form(len(self.table), *sizes)
             self.table.append(MEInfo(name, tree[:-1], said.axes, said.title))
             known.append(form)
+            if said.grows:
+                self.growing.add(form.me)
         return form
 
 

@@ -20,6 +20,8 @@ __all__ = ["CLASSES", "STORAGES", "Description", "LayoutError", "Parts", "Storag
 
 Doubles = NDArray[np.float64]
 
+_CAN_EXTEND = 2  # of TAxis::fBits2
+
 
 class LayoutError(ValueError):
     """Bytes that are not the layout they should be."""
@@ -75,10 +77,11 @@ CLASSES: dict[str, Storage] = {
 
 @dataclass(frozen=True)
 class Description:
-    """Title and axes of a histogram."""
+    """Title and axes of a histogram, and whether all these may grow."""
 
     title: str
     axes: tuple[Axis, ...]
+    grows: bool = False
 
 
 class _Cursor:
@@ -150,7 +153,8 @@ def describe(entry: bytes, storage: Storage, *, header: bool) -> Description:
     for _ in range(3):  # TAttLine, TAttFill, TAttMarker
         cursor.block()
     cursor.number("i")  # fNcells
-    return Description(title, tuple(_axis(cursor.block()) for _ in range(storage.dimensions)))
+    axes, grow = zip(*(_axis(cursor.block()) for _ in range(storage.dimensions)), strict=True)
+    return Description(title, axes, all(grow))
 
 
 @dataclass
@@ -208,7 +212,8 @@ def histogram_block(entry: bytes, storage: Storage, *, header: bool) -> Parts:
     return parts
 
 
-def _axis(cursor: _Cursor) -> Axis:
+def _axis(cursor: _Cursor) -> tuple[Axis, bool]:
+    """Read an axis, and whether it may grow."""
     named = cursor.block()
     named.tobject()
     named.text()
@@ -218,10 +223,12 @@ def _axis(cursor: _Cursor) -> Axis:
     edges = cursor.doubles()
     if nbins < 0 or len(edges) not in {0, nbins + 1}:
         raise LayoutError(f"an axis of {nbins} bins with {len(edges)} edges")
-    cursor.take(11)  # fFirst, fLast, fBits2, fTimeDisplay
+    cursor.take(8)  # fFirst, fLast
+    grows = bool(cursor.number("H") & _CAN_EXTEND)
+    cursor.take(1)  # fTimeDisplay
     cursor.text()
     labels = _labels(cursor, nbins)
-    return Axis(nbins, low, high, edges if len(edges) else None, labels, title)
+    return Axis(nbins, low, high, edges if len(edges) else None, labels, title), grows
 
 
 def _labels(cursor: _Cursor, nbins: int) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from dqmroot.errors import DQMWarning
 from dqmroot.io.arrays import MEInfo, Rows
+from dqmroot.io.nanodqmio.growth import Grown, by_label, grown_of, put_back
 from dqmroot.series import Axis
 
 __all__ = ["merge", "take"]
@@ -40,16 +42,17 @@ def _places(starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.i
     return np.repeat(starts - (ends - sizes), sizes) + np.arange(int(ends[-1]) if len(ends) else 0)
 
 
-def merge(rows: Rows, name: NDArray[np.int64], table: list[MEInfo]) -> Rows:
+def merge(rows: Rows, name: NDArray[np.int64], table: list[MEInfo], growing: Container[int] = ()) -> Rows:
     """Add up the rows that belong to one (name, run, lumisection); scalars keep the last.
 
     Args:
         rows: Rows ordered by name, run and lumisection, and then by their place in the files.
         name: ``(n,)`` what tells the names apart.
-        table: The monitoring elements that ``rows.me`` counts in.
+        table: The monitoring elements that ``rows.me`` counts in; those that come of growing together are added.
+        growing: Places in ``table`` of those whose axes may all grow: what bears the same label adds up.
 
     Returns:
-        The merged rows. Histograms whose bins differ are not merged: the first one
+        The merged rows. Histograms whose bins differ and do not grow by labels are not merged: the first one
         stays, and a warning tells which was left out.
     """
     n = len(rows)
@@ -68,10 +71,16 @@ def merge(rows: Rows, name: NDArray[np.int64], table: list[MEInfo]) -> Rows:
     }
     out = dataclasses.replace(rows, entries=entries, contents=contents, **extra)
     first = np.maximum.accumulate(np.where(again, 0, np.arange(n)))
+    grown: dict[int, Grown] = {}
     for i in np.flatnonzero(again):
         into = int(first[i])
         mine, other = table[rows.me[into]], table[rows.me[i]]
-        if not _mergeable(mine, other):
+        if into in grown or not _mergeable(mine, other):
+            if rows.me[into] in growing and rows.me[i] in growing and len(mine.axes) == len(other.axes) == 1:
+                together = by_label(grown.get(into) or grown_of(out, into, mine), grown_of(out, int(i), other))
+                if together is not None:
+                    grown[into] = together
+                    continue
             where = f"run {rows.run[i]} LS {rows.lumi[i]}"
             warnings.warn(
                 f"{mine.name}, {where}: stored twice with different bins; the second is left out",
@@ -80,7 +89,9 @@ def merge(rows: Rows, name: NDArray[np.int64], table: list[MEInfo]) -> Rows:
             )
             continue
         out = _add(out, into, int(i))
-    return take(out, ~again)
+    kept = np.cumsum(~again) - 1
+    taken = take(out, ~again)
+    return put_back(taken, {int(kept[i]): one for i, one in grown.items()}, table) if grown else taken
 
 
 def _mergeable(mine: MEInfo, other: MEInfo) -> bool:

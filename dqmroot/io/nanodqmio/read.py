@@ -325,7 +325,7 @@ def _assemble(
             made, kept = histograms(files, tree, names, part, forms, threads or default_threads())
         else:
             made, kept = polygons(files, tree, names, part, forms)
-        made = merge(made, kept.name, forms.table)
+        made = merge(made, kept.name, forms.table, forms.growing)
         if query.selection.min_entries_per_bin is not None and tree not in SCALARS:
             bins = np.array([np.prod(info.bins, dtype=np.int64) for info in forms.table])
             enough = query.selection.enough(made.entries, bins[made.me])

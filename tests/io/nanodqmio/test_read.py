@@ -230,6 +230,53 @@ def test_different_bins_are_not_merged(tmp_path: Path) -> None:
     assert me.axes[0].nbins == 5
 
 
+def grown(ROOT: Any, labels: str, weight: float = 1.0) -> Any:
+    h = ROOT.TH1F("h", "t;x", 2, 0, 2)
+    h.SetCanExtend(ROOT.TH1.kAllAxes)
+    for i, label in enumerate(labels):
+        h.Fill(label, weight * (i + 1))
+    return h
+
+
+@pytest.mark.parametrize(
+    "texts", [("ab", "abcde"), ("abcde", "ab"), ("ab", "cd"), ("ab", "ba"), ("abc", "xyzwv", "av")]
+)
+@pytest.mark.parametrize("weight", [1.0, 0.5])
+def test_growing_axes_merge_by_label(tmp_path: Path, texts: tuple[str, ...], weight: float) -> None:
+    """As ``TH1::Merge``, which CMSSW calls where all axes of both can be extended."""
+    ROOT = rootfiles.root()
+    files = []
+    for n, text in enumerate(texts):
+        files.append(tmp_path / f"p{n}.root")
+        with rootfiles.writer(files[-1]) as out:
+            for lumi in (1, 2) if n == 0 else (2,):
+                out.begin(1, lumi)
+                out.add("h", grown(ROOT, text, weight))
+                out.add("other", plain(ROOT, "TH1F"))
+                out.end()
+    total = grown(ROOT, texts[0], weight)
+    for text in texts[1:]:
+        other, one = grown(ROOT, text, weight), ROOT.TList()
+        one.Add(other)
+        assert total.Merge(one) >= 0
+    made = dq.arrays(files)
+    me = dq.read(files, "h", lumis=(2, 2))
+    n = total.GetNbinsX()
+    assert me.axes[0].nbins == n
+    assert (me.axes[0].low, me.axes[0].high) == (0.0, total.GetXaxis().GetXmax())
+    assert list(me.axes[0].labels) == [total.GetXaxis().GetBinLabel(i) for i in range(1, n + 1)]
+    assert me.contents[0].tolist() == rootfiles.contents(total).tolist()
+    # ROOT takes the sum of the weights for the entries where it merges by label.
+    assert me.entries[0] == sum(grown(ROOT, text, weight).GetEntries() for text in texts)
+    np.testing.assert_allclose(np.sqrt(me.variances(flow=True)[0]), rootfiles.errors(total), rtol=1e-12)
+    assert (
+        dq.read(files, "h", lumis=(1, 1)).contents[0].tolist()
+        == rootfiles.contents(grown(ROOT, texts[0], weight)).tolist()
+    )
+    assert len(made.series("other")) == 2
+    assert {info.name for info in made.table} == {"h", "other"}
+
+
 def test_several_rows_for_one_block(tmp_path: Path) -> None:
     ROOT = rootfiles.root()
     h = plain(ROOT, "TH1F")
