@@ -207,7 +207,11 @@ def test_root_reads_what_was_certified(model: Path, tmp_path: Path) -> None:
         (["score", "short.root", "--model", "MODEL", "-o", "s.csv"], 3, "short.root: truncated"),
         (["certify", "other.root", "--model", "MODEL", "-o", "c"], 2, SIZE),
         (["certify", DEMO, "--model", "MODEL", "-o", "c", "--dataset", "Demo"], 2, "Demo"),
-        (["certify", DEMO, "--model", "MODEL", "-o", "c", "--rule", "most"], 2, "expected any, all, at_least_N or trained"),
+        (
+            ["certify", DEMO, "--model", "MODEL", "-o", "c", "--rule", "most"],
+            2,
+            "expected any, all, at_least_N or trained",
+        ),
         (["evaluate", "absent.csv", "--labels", "absent.csv"], 3, "absent.csv: No such file"),
     ],
     ids=lambda value: " ".join(value[:1] + value[2:4])[:60] if isinstance(value, list) else "",

@@ -8,7 +8,9 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.error import HTTPError
+from urllib.parse import unquote, urlsplit
+from urllib.request import Request, urlopen
 
 import pytest
 from pages import RUN, Block, blocks, differs
@@ -99,6 +101,36 @@ def anchors(page: Path) -> set[str]:
         r"^#+ (.+)$", re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL), re.MULTILINE
     )
     return {re.sub(r"[^\w\- ]", "", head.lower()).strip().replace(" ", "-") for head in heads}
+
+
+WEB = sorted(
+    {
+        link.rstrip(".,")
+        for page in [*PAGES, *ROOT.glob("[A-Z]*.*"), *ROOT.joinpath("docs", "tutorials").glob("*.ipynb")]
+        for link in re.findall(r"https?://[^\s)>\"'`\\\\]+", page.read_text(encoding="utf-8"))
+        if "example.org" not in link
+    }
+)
+
+
+@pytest.mark.parametrize("link", WEB)
+def test_web_links_are_well_formed(link: str) -> None:
+    parts = urlsplit(link)
+    assert parts.scheme == "https"
+    assert re.fullmatch(r"([a-z0-9-]+\.)+[a-z]{2,}", parts.netloc)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("link", WEB)
+def test_web_links_answer(link: str) -> None:
+    try:
+        with urlopen(Request(link, method="HEAD", headers={"User-Agent": "Mozilla/5.0"}), timeout=20) as answer:
+            assert answer.status < 400
+    except HTTPError as error:
+        told = pytest.fail if error.code in {404, 410} else pytest.skip
+        told(f"{link}: {error}")
+    except OSError as error:
+        pytest.skip(f"{link}: not reached from here: {error}")
 
 
 @pytest.mark.slow
