@@ -118,14 +118,14 @@ def series(maps: Maps, counts: Array | None = None) -> MonitorElement:
     )  # fmt: skip
 
 
-def given(made: Detector, me: MonitorElement) -> MonitorElement:
-    """Divide by the sum what a detector of normalised histograms takes."""
+def given(made: Detector, me: MonitorElement, sum_to: float = 1000.0) -> MonitorElement:
+    """Bring to one sum what a detector of normalised histograms takes."""
     inner = getattr(made, "inner_", made)
     if inner.input == "counts":
         return me
     total = me.values().sum(axis=tuple(range(1, me.values().ndim)), dtype=np.float64)
     total = np.maximum(total, 1e-9).reshape(-1, *[1] * (me.contents.ndim - 1))
-    return me.replace(contents=(me.contents / total * 1000).astype(np.float32))
+    return me.replace(contents=(me.contents / total * sum_to).astype(np.float32))
 
 
 def oracle(maps: Maps, counts: Array, case: Case) -> Array:

@@ -66,7 +66,7 @@ def pixel(folder: Path) -> str:
         cells = []
         for run in runs:
             made = detector(name, **settings)
-            x = given(made, me)
+            x = given(made, me, 1.0)
             score = made.fit(x[good & (me.run != run)]).score(x)
             kept, bad = (score[rows & ~np.isnan(score)] for rows in (good & (me.run == run), ~good))
             cells.append(f"{auc(kept, bad):.3f} / {false_rate_at(kept, bad):.2f}")

@@ -10,16 +10,25 @@ What was not run on a GPU is untested there.
 from __future__ import annotations
 
 import argparse
+import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+from make_nanodqmio import make
 
 from dqmroot.detectors import detector
 from dqmroot.detectors.backend import load_keras
 from dqmroot.detectors.batched import fit_many
 from dqmroot.detectors.convolutional import ConvAutoencoder
 from dqmroot.detectors.training import gpus, require_gpu
+from dqmroot.io.formats import arrays, list_mes
+from dqmroot.model import Model
+from dqmroot.series import MonitorElement
 
 
 def timed(call: Callable[[], object]) -> float:
@@ -58,11 +67,52 @@ def dense_scoring(n_ls: int) -> tuple[float, float]:
     return n_ls / scores, n_ls / bare
 
 
+def conv_scoring(n_ls: int) -> float:
+    """Time of the scores of the 86-64-32 autoencoder on 72×32, over that of its forward pass alone."""
+    x = np.random.default_rng(0).poisson(50, (n_ls, 72, 32)).astype(np.float32)
+    made = ConvAutoencoder(epochs=1).fit(x[:64])
+    images, _ = made._images(x)
+    network = made.network()
+    scores = min(timed(lambda: made.score(x)) for _ in range(3))
+    blocks = [images[i : i + 256] for i in range(0, n_ls, 256)]
+    return scores / min(timed(lambda: [network.predict_on_batch(block) for block in blocks]) for _ in range(3))
+
+
+def from_file(lumis: int, mes: int) -> tuple[float, float, float, float]:
+    """Seconds to read a file of 1-D MEs, from the file to scores, and of the forward passes alone in NumPy and in Keras."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "narrow.root")
+        make(path, lumis=lumis, mes=mes, narrow=True)
+        names = [info.name for info in list_mes([str(path)], ["CSC/**"])]
+        models = [Model(prepare="include_flow normalise(integral)", detector=detector("dense_autoencoder", epochs=1))]
+        models *= len(names)
+
+        def read() -> list[MonitorElement]:
+            found = arrays([str(path)], names)
+            return [found.series(name) for name in names]
+
+        series = read()
+        one = models[0].fit(series[0])
+
+        def score() -> None:
+            for me in read():
+                one.score(me.replace(name=one.me))
+
+        prepared = [one.preparation.apply(me).values().astype(np.float32) for me in series]
+        best = [min(timed(call) for _ in range(5)) for call in (read, score)]
+        bare = min(timed(lambda: [one.detector._reconstruct(x, x) for x in prepared]) for _ in range(5))
+        network = one.detector.build(prepared[0].shape[1])
+        network.set_weights(one.detector.weights_)
+        keras = min(timed(lambda: [network.predict_on_batch(x) for x in prepared]) for _ in range(5))
+        return best[0], best[1], bare, keras
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--require-gpu", action="store_true")
     options.add_argument("--networks", type=int, default=100)
     options.add_argument("--quick", action="store_true")
+    options.add_argument("--only", choices=("conv", "many", "score", "file"), help="one of the measurements")
     args = options.parse_args()
     keras = load_keras()
     devices = [require_gpu()] if args.require_gpu else gpus()
@@ -71,15 +121,28 @@ def main() -> None:
     settings = (
         [(4096, 50, "float32"), (4096, 50, "mixed_bfloat16")] if devices else [(64, 3 if args.quick else 10, "float32")]
     )
-    for batch, steps, precision in settings:
+    wanted = ("conv", "many", "score", "file") if args.only is None else (args.only,)
+    for batch, steps, precision in settings if "conv" in wanted else ():
         rate = conv_training(batch, steps, precision)
-        print(f"| 86-64-32 on 72×32, batch {batch}, {precision} | {rate:,.0f} maps/s |")
-    n = 10 if args.quick else args.networks
-    one, many = many_networks(n, 500, 10 if args.quick else 40)
-    print(f"| {n} dense networks together ÷ one | {many / one:.1f} ({many:.1f} s, {one:.1f} s) |")
-    scores, bare = dense_scoring(20_000 if args.quick else 200_000)
-    print(f"| scores of the dense autoencoder, 102 bins | {scores:,.0f} LS/s |")
-    print(f"| its scores ÷ bare forward pass, in time | {bare / scores:.2f} |")
+        print(f"| 86-64-32 on 72×32, batch {batch}, {precision} | {rate:,.0f} maps/s |", flush=True)
+    if "many" in wanted:
+        n = 10 if args.quick else args.networks
+        one, many = many_networks(n, 500, 10 if args.quick else 40)
+        print(f"| {n} dense networks together ÷ one | {many / one:.1f} ({many:.1f} s, {one:.1f} s) |", flush=True)
+    if "score" in wanted:
+        scores, bare = dense_scoring(20_000 if args.quick else 200_000)
+        print(f"| scores of the dense autoencoder, 102 bins | {scores:,.0f} LS/s |")
+        print(f"| its scores ÷ bare forward pass, in time | {bare / scores:.2f} |", flush=True)
+        print(f"| scores of the 86-64-32 autoencoder ÷ bare forward pass | {conv_scoring(512):.2f} |", flush=True)
+    if "file" in wanted:
+        read, whole, bare, keras = from_file(200 if args.quick else 2000, 20)
+        beyond = whole - read
+        print(
+            f"| file → scores, less reading, ÷ forward passes in NumPy, in Keras | {beyond / bare:.2f}, {beyond / keras:.2f} |"
+        )
+        print(
+            f"| the same in seconds: file → scores, reading, NumPy, Keras | {whole:.2f}, {read:.2f}, {bare:.3f}, {keras:.3f} |"
+        )
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from dqmroot.errors import UsageError
 
 __all__ = ["fit_many", "training_key"]
 
+_LOOKED_AT = 128  # LS that tell the loss on what is learnt: all of them would cost as much as the learning
 _AT_ONCE = 128  # networks in one: more do not get cheaper, and memory grows
 
 
@@ -113,7 +114,7 @@ def _fit_together(
         ]
         for step in range(steps):
             part = slice(step * batch, (step + 1) * batch)
-            x = np.stack([rows[order[part]] for rows, order in zip(learnt, orders, strict=True)], axis=1)
+            x = np.stack([rows[order[part]] for rows, order in zip(learnt, orders, strict=True)])
             network.reset_metrics()
             loss = float(network.train_on_batch(x, x))
             if not np.isfinite(loss):
@@ -132,7 +133,7 @@ def _fit_together(
             ]
             loss = _loss(made, watched[i])
             losses = histories[i]["val_loss"]
-            histories[i]["loss"].append(_loss(made, learnt[i][:1024]))
+            histories[i]["loss"].append(_loss(made, learnt[i][:_LOOKED_AT]))
             losses.append(loss)
             if loss == min(losses):
                 for one, weight in zip(best, weights, strict=True):
@@ -163,7 +164,7 @@ def _loss(made: DenseAutoencoder, rows: NDArray[np.float32]) -> float:
 
 
 def _network(detectors: Sequence[DenseAutoencoder], n_bins: int) -> Any:
-    """Return one compiled network of ``(batch, networks, bins)``; its weights are those of the single ones, stacked."""
+    """Return one compiled network of ``(networks, batch, bins)``; its weights are those of the single ones, stacked."""
     keras = load_keras()
     ops = keras.ops
     n = len(detectors)
@@ -186,11 +187,11 @@ def _network(detectors: Sequence[DenseAutoencoder], n_bins: int) -> Any:
             return self.activation(ops.add(ops.matmul(x, self.kernel), self.bias))
 
     widths, _ = detectors[0].layers(n_bins)
-    given = keras.Input((n, n_bins))
-    x = ops.transpose(given, (1, 0, 2))
+    # What Keras takes for the batch are the networks: stacks of matrices, without moving axes about.
+    given = x = keras.Input((None, n_bins))
     for width, activation in zip(widths, activations, strict=True):
         x = Dense(width, activation)(x)
-    network = keras.Model(given, ops.transpose(x, (1, 0, 2)))
+    network = keras.Model(given, x)
     stacked = [np.stack(weights) for weights in zip(*(weights_of(single) for single in singles), strict=True)]
     network.set_weights([weight[:, None] if weight.ndim == 2 else weight for weight in stacked])
     each = mean_of_largest_loss(detectors[0].k)
