@@ -105,9 +105,12 @@ class TestContract:
         loaded = load_detector(tmp_path)
         assert type(loaded) is type(made)
         assert json.dumps(loaded.parameters) == json.dumps(made.parameters)
-        np.testing.assert_array_equal(loaded.score(other), made.score(other))
+        # A network that has just learnt and one that was built anew round differently on JAX.
+        rounding = 1e-5 if hasattr(made, "epochs") else 0
+        np.testing.assert_allclose(loaded.score(other), made.score(other), rtol=rounding)
         if made.localises:
-            np.testing.assert_array_equal(loaded.score_bins(other), made.score_bins(other))
+            bins = made.score_bins(other)
+            np.testing.assert_allclose(loaded.score_bins(other), bins, rtol=rounding, atol=rounding * np.nanmax(bins))
 
     def test_lost_array_is_told(self, name, ndim, fitted, tmp_path: Path) -> None:
         made, _ = fitted(name, ndim)
