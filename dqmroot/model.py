@@ -50,6 +50,9 @@ class Model:
         detector: A detector; `dqmroot.detector` makes one by name.
         min_entries_per_bin: An LS with fewer entries per bin is neither learnt from nor judged.
 
+    Raises:
+        UsageError: ``detector`` is no detector.
+
     Examples:
         >>> model = dq.Model(prepare="include_flow normalise(integral)", detector=dq.detector("pca"))
         >>> model.train(good, "mean_sigma", 3).score(new).shape
@@ -59,6 +62,8 @@ class Model:
     def __init__(
         self, *, prepare: Preparation | Iterable[Step] | str = (), detector: Detector, min_entries_per_bin: float = 0.0
     ) -> None:
+        if not isinstance(detector, Detector):
+            raise UsageError(f"detector {detector!r}: expected a Detector; dqmroot.detector makes one by name")
         self.preparation = prepare if isinstance(prepare, Preparation) else Preparation(prepare)
         self.detector = detector
         self.min_entries_per_bin = float(min_entries_per_bin)
@@ -283,6 +288,9 @@ class Model:
         save_models([self], folder)
 
     def _check(self, me: MonitorElement) -> None:
+        if not isinstance(me, MonitorElement):
+            kind = type(me).__name__  # type: ignore[unreachable]
+            raise ModelMismatchError(f"a model takes a MonitorElement with its axes, not {kind}; dqmroot.read gives one")
         if me.name != self.me:
             raise ModelMismatchError(f"the model is of {self.me}, the data of {me.name}")
         me.check_same_bins(self._axes, f"the model of {self.me}")

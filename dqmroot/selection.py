@@ -71,6 +71,8 @@ class Selection:
             if mask is not None
         ]
         if runs is not None:
+            if isinstance(runs, str):  # type: ignore[unreachable]
+                raise UsageError(f"runs {runs!r}: expected a number or several, not text")
             numbers = [runs] if isinstance(runs, int | np.integer) else list(runs)
             masks.append(RunMask.from_ranges({int(run): [[-1]] for run in numbers}))
         mask: RunMask | None = None

@@ -166,3 +166,10 @@ def test_other_elements_and_bins_are_refused() -> None:
         Model(detector=FarFromMean()).train(me[:4])
     with pytest.raises(UsageError, match="two models of the same"):
         save_models([model, model], "unused")
+
+
+def test_what_is_no_detector_or_no_series_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"detector 'pca': expected a Detector; dqmroot.detector makes one by name"):
+        Model(detector="pca")  # type: ignore[arg-type]
+    with pytest.raises(ModelMismatchError, match="takes a MonitorElement with its axes, not ndarray"):
+        trained().score(np.zeros((3, 12)))  # type: ignore[arg-type]

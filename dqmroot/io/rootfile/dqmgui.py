@@ -86,7 +86,6 @@ class GuiFile:
         quality: Outcomes of quality tests.
         efficiency: (name, run, LS) of the elements that are efficiencies: they must never be normalised or added.
         skipped: Number of keys by class, of classes that are no histograms that can be read here.
-        keys: The keys of the file.
         picks: Which of them are histograms, and of what.
 
     Examples:
