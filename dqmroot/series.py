@@ -185,7 +185,7 @@ class MonitorElement:
         rows = {
             "bins": " × ".join(str(axis.nbins) for axis in self.axes) or "none, a scalar",
             "lumisections": f"{len(self)} of {len(runs)} run(s)" + (f", {runs[0]} to {runs[-1]}" if len(runs) else ""),
-            "entries per LS": f"{np.median(self.entries):.6g}, median" if len(self) else "",
+            "entries per LS": f"{np.median(self.entries):,.0f}, median" if len(self) else "",
             "conditions": ", ".join(self.conditions) or "none",
         }
         picture = ""

@@ -87,3 +87,10 @@ def test_draw() -> None:
         dq.draw(series(2), 4)
     with pytest.raises(UsageError, match="one or two axes"):
         dq.draw(series(3))
+
+
+def test_a_notebook_shows_figures_without_more_ado() -> None:
+    figure = dq.draw(series(1), 0)
+    picture = mpimg.imread(io.BytesIO(figure._repr_png_()))
+    assert picture.shape[:2] == (504, 720)
+    assert picture.std() > 0.01, "an empty picture"

@@ -23,6 +23,7 @@ def code_of(path: Path) -> str:
 def test_a_tutorial_runs(name: str, tmp_path: Path) -> None:
     if name == "root":
         pytest.importorskip("ROOT")
+        pytest.importorskip("IPython")
     done = subprocess.run(
         [sys.executable, "-c", code_of(TUTORIALS / f"{name}.ipynb")],
         cwd=tmp_path,

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from functools import cache
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from dqmroot.files import whole_file
@@ -69,16 +70,31 @@ def make_figure(draw: Callable[[Figure], None], size: tuple[float, float] = (10.
     Matplotlib makes ticks and other parts when they are first drawn, with the style of that moment; so all is drawn once here.
     """
     import matplotlib as mpl
-    from matplotlib.figure import Figure
 
     with mpl.rc_context(style()):
-        figure = Figure(figsize=size, layout="constrained")
+        figure = _shown()(figsize=size, layout="constrained")
         draw(figure)
         figure.draw_without_rendering()
         moved = [_move_power(axes) for axes in figure.axes]
         if any(moved):
             figure.draw_without_rendering()
     return figure
+
+
+@cache
+def _shown() -> type[Figure]:
+    """Return the class of figures that a notebook shows, whether or not pyplot and its backend are set up there."""
+    from matplotlib.figure import Figure
+
+    class Picture(Figure):
+        """A figure that shows itself."""
+
+        def _repr_png_(self) -> bytes:
+            data = BytesIO()
+            self.savefig(data, format="png", dpi=72)
+            return data.getvalue()
+
+    return Picture
 
 
 def _move_power(axes: Axes) -> bool:
