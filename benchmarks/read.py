@@ -3,8 +3,12 @@
 Every way hands over the same: contents with flow bins, full names, run, LS and entries of every histogram. All ways run in
 turn in one go, each several times; the best of each counts. ROOT's loop is compiled by g++ -O2 against ROOT's libraries.
 
+Memory is warm, as the cache is: each way finds as much free memory as it needs, given back a moment before (ROOT by its own
+loop, which runs twice). A virtual machine may have to fetch memory from its host anew, ten times as slowly, which says nothing
+of how files are read; what that costs is printed.
+
     python benchmarks/make_nanodqmio.py large.root
-    python benchmarks/read.py large.root
+    python benchmarks/read.py large.root --codecs lzma.root zstd.root lz4.root
 """
 
 from __future__ import annotations
@@ -82,6 +86,18 @@ def clock(function: Callable[[], Any]) -> Times:
     wall, cpu = time.perf_counter(), time.process_time()
     function()
     return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def warm(size: int) -> None:
+    """Make sure that ``size`` bytes of free memory are at hand."""
+    np.empty(size, np.uint8)[::4096] = 1
+
+
+def fresh(size: int, wait: float) -> Times:
+    """What it costs merely to touch ``size`` bytes of new memory, ``wait`` seconds after they were given back."""
+    warm(size)
+    time.sleep(wait)
+    return clock(lambda: warm(size))
 
 
 def best(times: list[Times]) -> Times:
@@ -178,9 +194,11 @@ def main() -> None:
     parser.add_argument("--uproot", type=int, default=1000, help="entries per tree for stock uproot; 0: leave it out")
     parser.add_argument("--copies", type=int, default=10, help="files in the test of many files; 0: leave it out")
     parser.add_argument("--index", type=Path, help="another file, of which only the index is read")
+    parser.add_argument("--codecs", type=Path, nargs="*", default=[], help="files of other codecs")
     arguments = parser.parse_args()
     path, repeat = arguments.path, arguments.repeat
     compare(path, repeat, arguments.uproot)
+    codecs([path, *arguments.codecs], repeat)
     one_me(path, repeat)
     if arguments.copies:
         many_files(path, arguments.copies)
@@ -212,10 +230,10 @@ def compare(path: Path, repeat: int, uproot_entries: int) -> None:
         program = compile_root(Path(folder))
         for _ in range(repeat):
             if program:
-                done = subprocess.run([program, path, "1"], capture_output=True, text=True, check=True)
-                wall, cpu = json.loads(done.stdout)
-                times["ROOT, compiled"].append((wall, cpu))
+                done = subprocess.run([program, path, "2"], capture_output=True, text=True, check=True)
+                times["ROOT, compiled"] += [tuple(json.loads(line)) for line in done.stdout.splitlines()]
             for name, way in ways.items():
+                warm(2 * total)
                 times[name].append(clock(way))
     rows = [(name, best(t)) for name, t in times.items() if t]
     nothing = (float("nan"), float("nan"))
@@ -226,8 +244,32 @@ def compare(path: Path, repeat: int, uproot_entries: int) -> None:
         scale = len(file.trees[tree]) / n
         rows.append((f"uproot, {tree} (from {n} entries)", (wall * scale, cpu * scale)))
     table(rows, unit)
-    mine, bare = dict(rows)["dqmroot, threads=1"][1], dict(rows)["read and inflate only, as dqmroot does"][1]
-    print(f"beyond inflating: {mine - bare:.3f} s CPU, {(mine - bare) * 518e6 / max(total, 1):.3f} s for 518 MB")
+    size = sum(rows.contents.nbytes for rows in dq.arrays(path, scope="all").rows.values())
+    at_hand, from_host = fresh(size, 0)[0], fresh(size, 3)[0]
+    print(
+        f"touching the {size / 1e6:.0f} MB of contents as new memory: {at_hand:.3f} s at hand, {from_host:.3f} s after 3 s unused"
+    )
+
+
+def codecs(paths: list[Path], repeat: int) -> None:
+    """What reading costs beyond inflating, for files of other codecs; all but the index and one LS grows with the file."""
+    print("\nprocessor seconds with 1 thread, for 518 MB inflated; index and one LS counted once")
+    print(f"{'file':20} {'codec':5} {'MB':>6} {'inflate only':>13} {'dqmroot':>9} {'beyond':>8}")
+    for path in paths:
+        data = list(frames(path))
+        total = sum(n for _, _, n in data)
+        tag = data[0][0]
+        file = open_file(str(path))
+        every = {tree: range(len(one.values)) for tree, one in file.trees.items()}
+        bare, mine, once = [], [], []
+        for _ in range(repeat):
+            once.append(clock(lambda path=path: dq.arrays(path, lumis=(1, 1), threads=1)))  # type: ignore[misc]
+            bare.append(clock(lambda file=file, every=every: inflate_baskets(file, every)))  # type: ignore[misc]
+            warm(2 * total)
+            mine.append(clock(lambda path=path: dq.arrays(path, scope="all", threads=1)))  # type: ignore[misc]
+        fixed = best(once)[1]
+        a, b = best(bare)[1] * 518e6 / total, (best(mine)[1] - fixed) * 518e6 / total + fixed
+        print(f"{path.name:20} {tag.decode():5} {total / 1e6:6.0f} {a:13.3f} {b:9.3f} {b - a:8.3f}")
 
 
 CHILD = """
