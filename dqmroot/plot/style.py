@@ -53,6 +53,7 @@ def style() -> Any:
     return {
         **mplhep.style.CMS,
         "font.family": ["TeX Gyre Heros", "DejaVu Sans"],  # what the first lacks comes from the second
+        "mathtext.cal": "TeX Gyre Heros",  # mplhep asks for a cursive font, which few machines have
         "font.size": 19,
         "axes.linewidth": 1.5,
         "xtick.major.size": 9,
