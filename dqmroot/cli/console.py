@@ -17,6 +17,7 @@ from dqmroot._version import __version__
 from dqmroot.errors import IncompleteError, InputError, OutputError, UsageError
 
 __all__ = [
+    "FILES_HELP",
     "add_selection",
     "keep_log",
     "new_verb",
@@ -28,6 +29,8 @@ __all__ = [
     "settings",
     "told",
 ]
+
+FILES_HELP = "files, globs, .txt lists of files, or root:// addresses"
 
 _log = logging.getLogger("dqmroot")
 # Silent where nobody asked: no handler of last resort on stderr.

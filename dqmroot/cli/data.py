@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from dqmroot.cli.console import (
+    FILES_HELP,
     add_selection,
     new_verb,
     print_json,
@@ -28,7 +29,7 @@ __all__ = ["add_verbs"]
 def add_verbs(verbs: Any) -> None:
     """Add the verbs of this module to the parser."""
     ls = new_verb(verbs, "ls", _ls, "list the monitoring elements of files", "dqmroot ls demo.root")
-    ls.add_argument("files", nargs="+", metavar="FILES", help="files, globs, @lists or root:// addresses")
+    ls.add_argument("files", nargs="+", metavar="FILES", help=FILES_HELP)
     ls.add_argument("--me", action="append", metavar="PATTERN", help="only these: a name, a glob or re:regex")
     ls.add_argument("--json", action="store_true", help="for a machine, on stdout")
 
@@ -39,7 +40,7 @@ def add_verbs(verbs: Any) -> None:
         "write monitoring elements over their lumisections to one file",
         "dqmroot extract demo.root --me 'Hcal/**' -o series.h5",
     )
-    extract.add_argument("files", nargs="+", metavar="FILES")
+    extract.add_argument("files", nargs="+", metavar="FILES", help=FILES_HELP)
     extract.add_argument(
         "--me", action="append", metavar="PATTERN", help="a name, a glob or re:regex; repeatable; all by default"
     )
@@ -53,7 +54,7 @@ def add_verbs(verbs: Any) -> None:
         "put a fault into good lumisections, with truth and clean twin",
         "dqmroot inject demo.root --me 'Hcal/**' --fault dead --set size=[5,5] --runs 355100 -o faulty.h5",
     )
-    inject.add_argument("files", nargs="+", metavar="FILES")
+    inject.add_argument("files", nargs="+", metavar="FILES", help=FILES_HELP)
     inject.add_argument(
         "--me", action="append", required=True, metavar="PATTERN", help="a name, a glob or re:regex; repeatable"
     )

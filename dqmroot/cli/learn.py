@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from dqmroot.cli.console import (
+    FILES_HELP,
     add_selection,
     new_verb,
     print_json,
@@ -37,7 +38,7 @@ def add_verbs(verbs: Any) -> None:
         "train one model per monitoring element on good lumisections",
         "dqmroot train demo.root --me 'CSC/**' --runs 355100-355102 -o model",
     )
-    train.add_argument("files", nargs="+", metavar="FILES")
+    train.add_argument("files", nargs="+", metavar="FILES", help=FILES_HELP)
     train.add_argument(
         "--me", action="append", required=True, metavar="PATTERN", help="a name, a glob or re:regex; repeatable"
     )
@@ -94,7 +95,7 @@ def add_verbs(verbs: Any) -> None:
         "score lumisections with the models of a folder",
         "dqmroot score demo.root --model model -o scores.csv",
     )
-    score.add_argument("files", nargs="+", metavar="FILES")
+    score.add_argument("files", nargs="+", metavar="FILES", help=FILES_HELP)
     score.add_argument("--model", required=True, metavar="MODEL", help="model folder")
     score.add_argument("-o", "--output", required=True, metavar="SCORES", help="scores.parquet, .csv or .h5")
     add_selection(score)

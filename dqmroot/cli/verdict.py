@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from dqmroot.cli.console import add_selection, new_verb, print_json, progress, say, selection, told
+from dqmroot.cli.console import FILES_HELP, add_selection, new_verb, print_json, progress, say, selection, told
 
 __all__ = ["add_verbs"]
 
@@ -22,7 +22,7 @@ def add_verbs(verbs: Any) -> None:
         "judge every lumisection and write the certification, with one DQM GUI file per run",
         "dqmroot certify demo.root --model model --runs 355105 -o certification",
     )
-    certify.add_argument("files", nargs="+", metavar="FILES")
+    certify.add_argument("files", nargs="+", metavar="FILES", help=FILES_HELP)
     certify.add_argument("--model", required=True, metavar="MODEL", help="model folder")
     certify.add_argument("-o", "--output", required=True, metavar="OUT", help="output folder")
     certify.add_argument("--dataset", metavar="/PD/Era/Tier", help="dataset in the names of the DQM GUI files")
