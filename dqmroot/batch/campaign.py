@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,14 +152,22 @@ class _Runs:
     models: Sequence[Model]
     digests: Mapping[str, str]
 
+    @functools.cached_property
+    def inputs(self) -> dict[int, list[dict[str, Any]]]:
+        """Run → descriptions of the files that hold LS of it."""
+        out: dict[int, list[dict[str, Any]]] = {}
+        for index in self.plan.files:
+            told = index.describe()
+            for run in np.unique(index.keys >> np.uint64(32)).tolist():
+                out.setdefault(run, []).append(told)
+        return out
+
     def call(self, run: int, targets: Mapping[str, Piece]) -> tuple[str, CertifyRun]:
         """Return what a worker calls for a run, and what stands for all that goes in: pieces, errors, models, settings."""
         # In the order of their first LS, whatever the order in which they came.
-        mine = sorted(
-            (target for target, piece in targets.items() if run in piece.runs), key=lambda one: _first(targets[one])
-        )
+        mine = sorted(targets, key=lambda target: _first(targets[target]))
         state = [[Path(target).stem, read_head(target)["errors"]] for target in mine]
-        inputs = [index.describe() for index in self.plan.files if ((index.keys >> np.uint64(32)) == run).any()]
+        inputs = self.inputs[run]
         stamp, output = digest(dict(self.digests)), self.campaign.output
         settings = [output.dataset, output.rule, output.report, [told["path"] for told in inputs], __version__]
         name = digest(run, state, stamp, *settings)
@@ -167,6 +177,14 @@ class _Runs:
             run, mine, str(self.folder), stamp, mes, place, name, output.dataset, output.rule, inputs, output.report
         )
         return name, call
+
+
+def _by_run(targets: Mapping[str, Piece]) -> dict[int, dict[str, Piece]]:
+    out: dict[int, dict[str, Piece]] = {}
+    for target, piece in targets.items():
+        for run in piece.runs:
+            out.setdefault(run, {})[target] = piece
+    return out
 
 
 def _first(piece: Piece) -> tuple[int, tuple[str, ...]]:
@@ -320,18 +338,19 @@ class _Running:
                 _on(piece, dcs),
             )
             work[name] = (call, _label(piece))
-        there = {targets[name]: piece for name, piece in names.items() if name not in missing}
-        left = {run: sum(run in piece.runs for piece in missing.values()) for run in plan.runs}
+        there = _by_run({targets[name]: piece for name, piece in names.items() if name not in missing})
+        left = Counter(run for piece in missing.values() for run in piece.runs)
 
         def certify(name: str) -> Iterable[Job]:
             from dqmroot.batch.engine import Job
 
-            there[targets[name]] = missing[name]
-            for run in missing[name].runs:
+            piece = missing[name]
+            for run in piece.runs:
+                there.setdefault(run, {})[targets[name]] = piece
                 left[run] -= 1
                 if left[run] == 0:
-                    name, call = runs.call(run, there)
-                    yield Job(f"certify-{name}", call, f"run {run}")
+                    made, call = runs.call(run, there[run])
+                    yield Job(f"certify-{made}", call, f"run {run}")
 
         done = self.jobs("score", work, {name: len(piece.keys) for name, piece in missing.items()}, certify)
         for value in done.values():
@@ -345,8 +364,8 @@ class _Running:
     def _certify(self, runs: _Runs, targets: Mapping[str, Piece]) -> None:
         """Certify each run whose pieces, or the errors in them, are not those of its last certification."""
         work = {}
-        for run in sorted({run for piece in targets.values() for run in piece.runs}):
-            name, call = runs.call(run, targets)
+        for run, mine in sorted(_by_run(targets).items()):
+            name, call = runs.call(run, mine)
             kept = _read_run(Path(call.folder))
             if kept is not None and kept.get("name") == name:
                 self.told.runs.append(kept)

@@ -16,6 +16,9 @@ from dqmroot.errors import DQMError, IncompleteError
 __all__ = ["Failure", "Job", "run_jobs"]
 
 
+_OFTEN = 2.0  # s; so often it is asked how many workers there are
+
+
 @dataclass(frozen=True)
 class Job:
     """One job.
@@ -111,7 +114,8 @@ def _pass(
             running[future] = job
             stream.add(future)
 
-    hand_out(_ahead(client))
+    ahead, asked = _ahead(client), time.monotonic()
+    hand_out(ahead)
     for future in stream:
         job = running.pop(future)
         try:
@@ -127,7 +131,9 @@ def _pass(
         else:
             waiting.extendleft(done(job, value))
         future.release()
-        hand_out(max(1, _ahead(client) - len(running)))
+        if time.monotonic() - asked > _OFTEN:
+            ahead, asked = _ahead(client), time.monotonic()
+        hand_out(max(1, ahead - len(running)))
 
 
 def _alive(client: Client) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -32,7 +33,7 @@ class Piece:
     files: tuple[str, ...]
     mes: tuple[str, ...]
 
-    @property
+    @functools.cached_property
     def runs(self) -> tuple[int, ...]:
         """The runs it has LS of."""
         return tuple(np.unique(self.keys >> _RUN).tolist())

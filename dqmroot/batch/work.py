@@ -36,7 +36,7 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class IndexFiles:
     """Read the ``Indices`` of some files."""
 
@@ -58,7 +58,7 @@ class IndexFiles:
         return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainModel:
     """Train the model of one monitoring element into a folder of its own; what is there already is kept."""
 
@@ -79,7 +79,7 @@ class TrainModel:
         return {row["path"]: row["error"] for row in rows}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ScorePiece:
     """Score one piece of work and write what came of it to ``target``.
 
@@ -175,7 +175,7 @@ def _models(folder: str, stamp: str) -> dict[str, Model]:
     return _LOADED[folder, stamp]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CertifyRun:
     """Put the pieces of one run together, judge it and publish it, as a folder that appears whole.
 
