@@ -85,9 +85,9 @@ def make_figure(draw: Callable[[Figure], None], size: tuple[float, float] = (10.
 @cache
 def _shown() -> type[Figure]:
     """Return the class of figures that a notebook shows, whether or not pyplot and its backend are set up there."""
-    from matplotlib.figure import Figure
+    from matplotlib import figure
 
-    class Picture(Figure):
+    class Figure(figure.Figure):
         """A figure that shows itself."""
 
         def _repr_png_(self) -> bytes:
@@ -95,7 +95,7 @@ def _shown() -> type[Figure]:
             self.savefig(data, format="png", dpi=72)
             return data.getvalue()
 
-    return Picture
+    return Figure
 
 
 def _move_power(axes: Axes) -> bool:
