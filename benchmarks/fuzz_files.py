@@ -3,7 +3,7 @@
 DQM GUI files, flat ROOT files, tables in csv and parquet, series and cubes in HDF5, and the JSON and csv that tell which
 lumisections count are written, damaged like the files of `fuzz_nanodqmio.py` (texts also word by word), and read.
 
-HDF5's own library loops for ever on some damaged files (seen in about 1 of 150 of ``series.h5``): such an end is listed, too.
+HDF5's own library loops for ever on some damaged files (seen in about 1 of 100 of ``series.h5``): such an end is listed, too.
 
     python benchmarks/fuzz_files.py --files 20000 --seed 1
 """
