@@ -290,7 +290,9 @@ class Model:
     def _check(self, me: MonitorElement) -> None:
         if not isinstance(me, MonitorElement):
             kind = type(me).__name__  # type: ignore[unreachable]
-            raise ModelMismatchError(f"a model takes a MonitorElement with its axes, not {kind}; dqmroot.read gives one")
+            raise ModelMismatchError(
+                f"a model takes a MonitorElement with its axes, not {kind}; dqmroot.read gives one"
+            )
         if me.name != self.me:
             raise ModelMismatchError(f"the model is of {self.me}, the data of {me.name}")
         me.check_same_bins(self._axes, f"the model of {self.me}")
