@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from dqmroot.kernels.jit import fast_kernel, inner_kernel
 from dqmroot.kernels.rows import over_rows, rows, target
 
-__all__ = ["group_line", "merge", "sum_lines"]
+__all__ = ["even_groups", "group_bins", "merge"]
 
 Array = NDArray[Any]
 
@@ -31,94 +31,65 @@ def merge(values: Array, starts: Sequence[Array], dtype: DTypeLike | None = None
     """
     flat, strides, shape = rows(values)
     cuts = [np.asarray(s, np.int64) for s in starts]
+    if any((np.diff(cut) < 1).any() for cut in cuts):
+        raise ValueError(f"groups of bins must not be empty; got {cuts}")
     cuts = [np.array([0, 1])] * (3 - len(cuts)) + cuts
-    out = target(out, (shape[0], *(len(c) - 1 for c in cuts)), values.dtype if dtype is None else dtype)
-    over_rows(_merge, shape[0], flat.nbytes, flat, *strides, *cuts, *_even(cuts[2]), out)
-    return out.reshape(shape[:1] + out.shape[4 - values.ndim + 1 :])
+    size = tuple(len(cut) - 1 for cut in cuts)
+    made = target(out, (shape[0], *size), values.dtype if dtype is None else dtype)
+    over_rows(_merge, shape[0], flat.nbytes, flat, *strides, *cuts, even_groups(cuts[2]), made.reshape(-1))
+    return made.reshape(shape[:1] + size[4 - values.ndim :])
 
 
-def _even(cuts: Array) -> tuple[int, int, int]:
-    """First and last group (exclusive) of those, but for the two at the ends, that are all of one size, and that size."""
+def even_groups(cuts: Array) -> NDArray[np.int64]:
+    """First and last group (exclusive) of those, but for the two at the ends, that are all of one bin or all of two, and which."""
     sizes = np.diff(cuts)
     for first, last in ((0, len(sizes)), (1, len(sizes) - 1)):
-        if last > first and sizes[first] > 0 and (sizes[first:last] == sizes[first]).all():
-            return first, last, int(sizes[first])
-    return 0, 0, 1
-
-
-@inner_kernel
-def _start(source, line):  # type: ignore[no-untyped-def]
-    for x in range(len(line)):
-        line[x] = source[x]
-
-
-@inner_kernel
-def _accumulate(source, line):  # type: ignore[no-untyped-def]
-    for x in range(len(line)):
-        line[x] += source[x]
-
-
-@inner_kernel
-def sum_lines(flat, start, sz, sy, nz, ny, line):  # type: ignore[no-untyped-def]
-    """Sum ``nz`` × ``ny`` lines of ``flat``, the first of which begins at ``start``, into ``line``."""
-    nx = len(line)
-    _start(flat[start : start + nx], line)
-    for z in range(nz):
-        for y in range(ny):
-            if z + y > 0:
-                begin = start + z * sz + y * sy
-                _accumulate(flat[begin : begin + nx], line)
-
-
-@inner_kernel
-def group_line(line, factor, target):  # type: ignore[no-untyped-def]
-    """Sum ``factor`` neighbours of ``line`` into each of ``target``."""
-    if factor == 1:
-        for x in range(len(target)):
-            target[x] = line[x]
-    elif factor == 2:
-        for x in range(len(target)):
-            # Unsigned: a signed index that may be negative is not vectorised.
-            target[x] = np.float64(line[np.uintp(2 * x)]) + np.float64(line[np.uintp(2 * x + 1)])
-    else:
-        for x in range(len(target)):
-            total = 0.0
-            for a in range(x * factor, (x + 1) * factor):
-                total += line[np.uintp(a)]
-            target[x] = total
-
-
-@inner_kernel
-def _group_unevenly(line, xs, first, last, target):  # type: ignore[no-untyped-def]
-    for a in range(first, last):
-        total = 0.0
-        for x in range(xs[a], xs[a + 1]):
-            total += line[np.uintp(x)]
-        target[a] = total
-
-
-@inner_kernel
-def _merge_line(line, xs, low, high, factor, target):  # type: ignore[no-untyped-def]
-    _group_unevenly(line, xs, 0, low, target)
-    if high > low:
-        group_line(line[xs[low] : xs[high]], factor, target[low:high])
-    _group_unevenly(line, xs, high, len(target), target)
+        if last > first and sizes[first] in {1, 2} and (sizes[first:last] == sizes[first]).all():
+            return np.array([first, last, sizes[first]])
+    return np.array([0, 0, 1])
 
 
 @fast_kernel
-def _merge(first, last, flat, sn, sz, sy, zs, ys, xs, low, high, factor, out):  # type: ignore[no-untyped-def]
-    line = np.empty(xs[-1])
-    nx = len(line)
+def _merge(first, last, flat, sn, sz, sy, zs, ys, xs, even, out):  # type: ignore[no-untyped-def]
+    group_bins(first, last, flat, sn, sz, sy, zs, ys, xs, even, out)
+
+
+@inner_kernel
+def group_bins(first, last, flat, sn, sz, sy, zs, ys, xs, even, out):  # type: ignore[no-untyped-def]
+    """Sum groups of bins as `merge` has it; ``out`` is flat, ``even`` is what `even_groups` found."""
+    # Indices are unsigned: a signed one that may be negative is not vectorised, and a slice counts its references.
+    # What is the same for all rows is read anew for each line: the compiler would make one loop for each case.
+    nz, ny, nx = len(zs) - 1, len(ys) - 1, len(xs) - 1
+    line = np.empty(xs[nx] - xs[0])
     for i in range(first, last):
-        for c in range(len(zs) - 1):
-            nz = zs[c + 1] - zs[c]
-            for b in range(len(ys) - 1):
-                ny = ys[b + 1] - ys[b]
-                start = i * sn + zs[c] * sz + ys[b] * sy
-                if nz * ny == 0:
-                    out[i, c, b] = 0
-                elif nz * ny == 1:
-                    _merge_line(flat[start : start + nx], xs, low, high, factor, out[i, c, b])
+        for c in range(nz):
+            for b in range(ny):
+                high = ys[b + 1] - ys[b]
+                lines = (zs[c + 1] - zs[c]) * high
+                start = i * sn + zs[c] * sz + ys[b] * sy + xs[0]
+                if lines == 1:
+                    for x in range(len(line)):
+                        line[x] = flat[np.uintp(start + x)]
                 else:
-                    sum_lines(flat, start, sz, sy, nz, ny, line)
-                    _merge_line(line, xs, low, high, factor, out[i, c, b])
+                    other = start + (sy if high > 1 else sz)
+                    for x in range(len(line)):
+                        line[x] = np.float64(flat[np.uintp(start + x)]) + np.float64(flat[np.uintp(other + x)])
+                for j in range(2, lines):
+                    other = start + j // high * sz + j % high * sy
+                    for x in range(len(line)):
+                        line[x] += flat[np.uintp(other + x)]
+                at = ((i * nz + c) * ny + b) * nx
+                low, high, factor = even[0], even[1], even[2]
+                for e in range(low + nx - high):
+                    a = e if e < low else high + e - low
+                    total = 0.0
+                    for x in range(xs[a] - xs[0], xs[a + 1] - xs[0]):
+                        total += line[np.uintp(x)]
+                    out[np.uintp(at + a)] = total
+                begin, at = xs[low] - xs[0], at + low
+                if factor == 1:
+                    for a in range(high - low):
+                        out[np.uintp(at + a)] = line[np.uintp(begin + a)]
+                else:
+                    for a in range(high - low):
+                        out[np.uintp(at + a)] = line[np.uintp(begin + 2 * a)] + line[np.uintp(begin + 2 * a + 1)]

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dqmroot.kernels.bins import group_line, sum_lines
-from dqmroot.kernels.jit import fast_kernel, inner_kernel
+from dqmroot.kernels.bins import even_groups, group_bins
+from dqmroot.kernels.jit import fast_kernel
 from dqmroot.kernels.rows import over_rows, rows, target
-from dqmroot.kernels.scale import MODES, Region, divisor_of, multiply_line
-from dqmroot.kernels.top import DIFFERENCES, differences_of, insertion_is_faster, mean_of_best, top_mean
+from dqmroot.kernels.scale import CACHED, MAXIMUM, Region, find_maxima, find_sums, invert_divisors, multiply
+from dqmroot.kernels.top import top_mean
 
 __all__ = ["prepare", "score"]
 
 Array = NDArray[Any]
+
+# Bins that are prepared before they are compared.
+_CACHED = 1 << 21
 
 
 def prepare(
@@ -34,13 +38,31 @@ def prepare(
         ``(n, …)`` float32 for float32, else float64; ``(n,)`` divisors (1 without a mode) and
         ``(n,)`` the number of negative results before the division.
     """
-    flat, strides, shape = rows(values)
-    low, size, by = _geometry(region, factors)
-    out = target(out, (shape[0], *size), _kept(values))
-    divisor = np.ones(shape[0])
-    negative = np.zeros(shape[0], np.int64)
-    over_rows(_prepare, shape[0], flat.nbytes, flat, *strides, *low, *by, MODES.get(mode, -1), out, divisor, negative)
-    return out.reshape(shape[:1] + size[3 - len(factors) :]), divisor, negative
+    n, cuts = len(values), _cuts(region, factors)
+    size = tuple(len(cut) - 1 for cut in cuts)
+    divisor, negative = np.ones(n), np.zeros(n, np.int64)
+    made = target(out, (n, *size), _kept(values))
+    result = made.reshape((n, *size[4 - values.ndim :]))
+    if not mode and math.prod(factors[:-1]) == 1 and factors[-1] < 3:
+        cut = values[(slice(None), *(slice(*pair) for pair in region))]
+        over_rows(_by_numpy, n, cut.nbytes, cut, factors[-1], result)
+        return result, divisor, negative
+    flat, strides, _ = rows(values)
+    maximum = MAXIMUM[mode] if mode else None
+    normalisation = (divisor, negative) if mode else (None, None)
+    work = (flat, *strides, *cuts, even_groups(cuts[2]), maximum, *normalisation, made.reshape(-1))
+    over_rows(_prepare, n, flat.nbytes, *work)
+    return result, divisor, negative
+
+
+def _by_numpy(first: int, last: int, values: Array, factor: int, out: Array) -> None:
+    """Copy, or add pairs along x, in which NumPy is the fastest; one rounding is the same from float32 as from float64."""
+    part = values[first:last]
+    if factor == 1:
+        np.copyto(out[first:last], part)
+        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        np.add(part[..., ::2], part[..., 1::2], out=out[first:last], dtype=out.dtype)
 
 
 def score(
@@ -60,17 +82,15 @@ def score(
     Returns:
         ``(n,)`` float64 scores and ``(n,)`` the number of negative prepared contents.
     """
-    low, size, by = _geometry(region, factors)
-    if not insertion_is_faster(int(np.prod(size)), k):
-        prepared, _, negative = prepare(values, region, factors, mode)
-        return top_mean(prepared, reference, k, kind), negative
-    flat, strides, shape = rows(values)
-    expected = np.ascontiguousarray(reference, np.float64).reshape(-1)
-    out = np.empty(shape[0])
-    negative = np.zeros(shape[0], np.int64)
-    numbers = (low, size, by, MODES.get(mode, -1), k, DIFFERENCES[kind])
-    one = np.empty(0, _kept(values))
-    over_rows(_score, shape[0], flat.nbytes, flat, *strides, *numbers, expected, one, out, negative)
+    n, size = len(values), tuple((high - low) // by for (low, high), by in zip(region, factors, strict=True))
+    step = max(1, min(n, _CACHED // max(math.prod(size), 1)))
+    # The same memory again and again, little enough that it lies in the cache when it is compared.
+    memory = np.empty((step, *size), _kept(values))
+    out, negative = np.empty(n), np.empty(n, np.int64)
+    for begin in range(0, n, step):
+        end = min(begin + step, n)
+        prepared, _, negative[begin:end] = prepare(values[begin:end], region, factors, mode, memory[: end - begin])
+        out[begin:end] = top_mean(prepared, reference, k, kind)
     return out, negative
 
 
@@ -78,50 +98,25 @@ def _kept(values: Array) -> type[np.floating[Any]]:
     return np.float32 if values.dtype == np.float32 else np.float64
 
 
-def _geometry(region: Region, factors: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """First bins, number of groups and factors of three axes."""
+def _cuts(region: Region, factors: tuple[int, ...]) -> list[Array]:
+    """Where the groups begin and end, along three axes."""
     inside = ((0, 1),) * (3 - len(region)) + tuple(region)
     by = (1,) * (3 - len(factors)) + tuple(factors)
-    size = tuple((high - low) // f for (low, high), f in zip(inside, by, strict=True))
-    return tuple(low for low, _ in inside), size, by
-
-
-@inner_kernel
-def _cut_and_group(flat, begin, sz, sy, z0, y0, x0, fz, fy, fx, line, out):  # type: ignore[no-untyped-def]
-    nx = len(line)
-    for c in range(out.shape[0]):
-        for b in range(out.shape[1]):
-            start = begin + (z0 + c * fz) * sz + (y0 + b * fy) * sy + x0
-            if fz * fy == 1:
-                group_line(flat[start : start + nx], fx, out[c, b])
-            else:
-                sum_lines(flat, start, sz, sy, fz, fy, line)
-                group_line(line, fx, out[c, b])
+    return [np.arange(low, high + 1, factor) for (low, high), factor in zip(inside, by, strict=True)]
 
 
 @fast_kernel
-def _prepare(first, last, flat, sn, sz, sy, z0, y0, x0, fz, fy, fx, mode, out, divisor, negative):  # type: ignore[no-untyped-def]
-    line = np.empty(out.shape[3] * fx)
-    for i in range(first, last):
-        one = out[i]
-        _cut_and_group(flat, i * sn, sz, sy, z0, y0, x0, fz, fy, fx, line, one)
-        if mode >= 0:
-            cells = one.reshape(one.size)
-            divisor[i], negative[i] = divisor_of(cells, 0, 0, 0, 0, 1, 0, 1, 0, one.size, mode)
-            multiply_line(cells, 1.0 / divisor[i], cells)
-
-
-@fast_kernel
-def _score(first, last, flat, sn, sz, sy, low, size, by, mode, k, kind, expected, like, out, negative):  # type: ignore[no-untyped-def]
-    (z0, y0, x0), (nz, ny, nx), (fz, fy, fx) = low, size, by
-    line = np.empty(nx * fx)
-    one = np.empty((nz, ny, nx), like.dtype)
-    cells = one.reshape(one.size)
-    found = np.empty(one.size)
-    best = np.empty(k)
-    for i in range(first, last):
-        _cut_and_group(flat, i * sn, sz, sy, z0, y0, x0, fz, fy, fx, line, one)
-        if mode >= 0:
-            by, negative[i] = divisor_of(cells, 0, 0, 0, 0, 1, 0, 1, 0, one.size, mode)
-            multiply_line(cells, 1.0 / by, cells)
-        out[i] = mean_of_best(found, differences_of(cells, expected, kind, 0.0, found), best)
+def _prepare(first, last, flat, sn, sz, sy, zs, ys, xs, even, maximum, divisor, negative, out):  # type: ignore[no-untyped-def]
+    size = (len(zs) - 1) * (len(ys) - 1) * (len(xs) - 1)
+    # Few rows at a time, so that they are still in the cache when they are divided.
+    step = max(1, CACHED // max(size, 1))
+    factor = np.empty(step)
+    for begin in range(first, last, step):
+        end = min(begin + step, last)
+        group_bins(begin, end, flat, sn, sz, sy, zs, ys, xs, even, out)
+        if divisor is not None:
+            find_sums(begin, end, out, size, 0, 0, 0, 1, 0, 1, 0, size, divisor, negative)
+            if maximum is not None:
+                find_maxima(begin, end, out, size, 0, 0, 0, 1, 0, 1, 0, size, divisor)
+            invert_divisors(begin, end, divisor, factor)
+            multiply(begin, end, out, size, 0, 0, 1, 1, size, begin, factor, out)

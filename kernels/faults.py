@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dqmroot.kernels.jit import kernel
-from dqmroot.kernels.random import binomial, binomial_by_inversion, poisson, uniform
+from dqmroot.kernels.jit import kernel, part_kernel, steady_kernel
+from dqmroot.kernels.random import binomial, poisson, uniform
 from dqmroot.kernels.rows import over_rows, rows
 
-__all__ = ["broken_counts", "change_counts", "draw_poisson", "exchange", "move_along", "set_boxes"]
+__all__ = ["box_sums", "change_counts", "copy_counts", "draw_poisson", "exchange", "move_along", "set_boxes"]
 
 Array = NDArray[Any]
 
@@ -93,68 +93,100 @@ def draw_poisson(means: Array, keys: Array) -> Array:
     return out
 
 
-def broken_counts(counts: Array) -> tuple[Array, Array]:
-    """``(n,)`` each: how many of ``counts``, ``(n, …)``, are negative, and how many are no whole numbers; NaN is neither."""
-    flat, strides, shape = rows(counts.reshape(len(counts), 1, 1, int(np.prod(counts.shape[1:]))))
+def box_sums(counts: Array, boxes: Array) -> Array:
+    """``(n,)`` float64: the sum of one box per row of ``counts``, ``(n, z, y, x)``; ``boxes`` as in `change_counts`."""
+    out = np.empty(len(counts))
+    over_rows(_box_sums, len(counts), counts.nbytes, counts, boxes, out)
+    return out
+
+
+def copy_counts(counts: Array) -> tuple[Array, Array, Array]:
+    """Copy counts, and look at them on the way.
+
+    Args:
+        counts: ``(n, …)``.
+
+    Returns:
+        A copy, float32 for float32, else float64; and ``(n,)`` each how many are negative, and how many are no whole
+        numbers; NaN is neither.
+    """
+    flat, strides, shape = rows(counts.reshape(len(counts), 1, 1, math.prod(counts.shape[1:])))
+    out = np.empty(counts.shape, np.float32 if counts.dtype == np.float32 else np.float64)
     negative, broken = np.zeros(len(counts), np.int64), np.zeros(len(counts), np.int64)
-    over_rows(_broken_counts, len(counts), counts.nbytes, flat, strides[0], shape[3], negative, broken)
-    return negative, broken
+    cells = out.reshape(-1)
+    over_rows(_copy_counts, len(counts), counts.nbytes, flat, strides[0], shape[3], cells, negative, broken)
+    return out, negative, broken
 
 
 @kernel
-def _broken_counts(first, last, flat, sn, nx, negative, broken):  # type: ignore[no-untyped-def]
+def _box_sums(first, last, counts, boxes, out):  # type: ignore[no-untyped-def]
     for i in range(first, last):
-        line = flat[i * sn : i * sn + nx]
+        total = 0.0
+        for z in range(boxes[i, 0, 0], boxes[i, 0, 1]):
+            for y in range(boxes[i, 1, 0], boxes[i, 1, 1]):
+                for x in range(boxes[i, 2, 0], boxes[i, 2, 1]):
+                    total += np.float64(counts[i, z, y, x])
+        out[i] = total
+
+
+@steady_kernel
+def _copy_counts(first, last, flat, sn, nx, out, negative, broken):  # type: ignore[no-untyped-def]
+    for i in range(first, last):
         below = between = np.int64(0)
         for x in range(nx):
-            value = np.float64(line[x])
+            value = np.float64(flat[np.uintp(i * sn + x)])
+            out[np.uintp(i * nx + x)] = value
             below += value < 0.0
             # NaN differs from itself, and infinity rounds to itself.
             between += (np.floor(value) != value) & (value == value)  # noqa: PLR0124
         negative[i], broken[i] = below, between
 
 
-@kernel
-def _changed(count, keep, drop, odds, none, mean, factor, cap, random, state):  # type: ignore[no-untyped-def]
-    gain, chance = factor * mean, 0.0
-    if cap < np.inf:
-        p = min(mean / cap, 1.0)
-        chance = (min((1.0 + factor) * p, 1.0) - p) / (1.0 - p) if p < 1.0 else 0.0
-    if not random:
-        kept = count * keep * (1.0 - drop)
-        return kept + (gain if cap == np.inf else max(cap - kept, 0.0) * chance)
-    if drop > 0.0 and uniform(state) < drop:
-        return 0.0
-    kept = count
-    if count < len(none) and count >= 0.0:
-        lost = binomial_by_inversion(count, odds, none[int(count)], state)
-        kept = lost if keep <= 0.5 else count - lost
-    elif keep < 1.0:
-        kept = binomial(count, keep, state)
-    if gain <= 0.0:
-        return kept
+@part_kernel
+def _gained(kept, mean, factor, cap, random, state):  # type: ignore[no-untyped-def]
+    """How many entries a bin gains that keeps so many and usually holds ``mean``."""
+    gain = factor * mean
     if cap == np.inf:
-        return kept + poisson(gain, state)
-    return kept + binomial(max(cap - kept, 0.0), chance, state)
+        return poisson(gain, state) if random else gain
+    p = min(mean / cap, 1.0)
+    chance = (min((1.0 + factor) * p, 1.0) - p) / (1.0 - p) if p < 1.0 else 0.0
+    return binomial(max(cap - kept, 0.0), chance, state) if random else max(cap - kept, 0.0) * chance
 
 
 @kernel
 def _change_counts(first, last, counts, boxes, keys, keep, drop, mean, rate, factor, cap, random):  # type: ignore[no-untyped-def]
     state = np.empty(1, np.uint64)
-    # Small counts are thinned by inversion, for which much is the same for all.
+    # Small counts are thinned by inversion: below[n, k] is the probability that at most k of n go the rarer way.
     less = min(keep, 1.0 - keep)
-    odds = less / (1.0 - less)
-    none = np.empty(_TABLE if 0.0 < keep < 1.0 else 0)
-    for size in range(len(none)):
-        none[size] = math.exp(size * math.log1p(-less))
+    below = np.ones((_TABLE if random and 0.0 < keep < 1.0 else 0, _TABLE))
+    for n in range(len(below)):
+        chance, summed = math.exp(n * math.log1p(-less)), 0.0
+        for k in range(n):
+            summed += chance
+            below[n, k] = summed
+            chance *= less / (1.0 - less) * (n - k) / (k + 1.0)
     for i in range(first, last):
         state[0] = keys[i]
         for z in range(boxes[i, 0, 0], boxes[i, 0, 1]):
             for y in range(boxes[i, 1, 0], boxes[i, 1, 1]):
                 for x in range(boxes[i, 2, 0], boxes[i, 2, 1]):
                     count = np.float64(counts[i, z, y, x])
-                    usual = rate[i] * mean[z, y, x] if mean.size > 1 else 0.0
-                    counts[i, z, y, x] = _changed(count, keep, drop, odds, none, usual, factor, cap[i], random, state)
+                    kept: Any = count
+                    dropped = False
+                    if not random:
+                        kept = count * keep * (1.0 - drop)
+                    elif drop > 0.0 and uniform(state) < drop:
+                        kept, dropped = 0.0, True
+                    elif 0.0 <= count < len(below):
+                        u, line, less_likely = uniform(state), below[np.uintp(count)], 0
+                        for k in range(_TABLE):
+                            less_likely += u > line[k]
+                        kept = less_likely if keep <= 0.5 else count - less_likely
+                    elif keep < 1.0:
+                        kept = binomial(count, keep, state)
+                    if mean.size > 1 and not dropped:
+                        kept += _gained(kept, rate[i] * mean[z, y, x], factor, cap[i], random, state)
+                    counts[i, z, y, x] = kept
 
 
 @kernel
@@ -182,7 +214,7 @@ def _exchange(first, last, counts, boxes, others):  # type: ignore[no-untyped-de
                     counts[i, z + dz, y + dy, x + dx] = here
 
 
-@kernel
+@part_kernel
 def _move_each(count, below, low, high, moved, state):  # type: ignore[no-untyped-def]
     for _ in range(int(count)):
         u = uniform(state)
@@ -196,7 +228,7 @@ def _move_each(count, below, low, high, moved, state):  # type: ignore[no-untype
         moved[a] += 1.0
 
 
-@kernel
+@part_kernel
 def _move_many(count, spread, low, high, moved, state):  # type: ignore[no-untyped-def]
     left, share = count, 1.0
     for b in range(low, high):

@@ -33,7 +33,7 @@ from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
-__all__ = ["cache_folder", "fast_kernel", "inner_kernel", "kernel"]
+__all__ = ["cache_folder", "fast_kernel", "inner_kernel", "kernel", "part_kernel", "steady_kernel"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,7 +44,7 @@ _FAST = {"reassoc", "nsz", "contract"}
 
 def kernel(function: F) -> F:
     """Compile ``function`` on its first call, without the GIL, and cache the machine code."""
-    return _compiled(function)
+    return _compiled(function, error_model="python", fastmath=False)
 
 
 def fast_kernel(function: F) -> F:
@@ -53,11 +53,29 @@ def fast_kernel(function: F) -> F:
 
 
 def inner_kernel(function: F) -> F:
-    """Compile like `fast_kernel`, as a part of each kernel that calls it: a call costs as much as a hundred bins."""
-    return _compiled(function, fastmath=_FAST, error_model="numpy", forceinline=True, no_cpython_wrapper=True)
+    """Make ``function`` a part of the text of each kernel that calls it: neither compiled nor called by itself."""
+    made: F = numba.njit(inline="always")(function)
+    return made
+
+
+def part_kernel(function: F) -> F:
+    """Compile like `kernel` what only other kernels call."""
+    return _compiled(function, error_model="python", fastmath=False, no_cpython_wrapper=True)
+
+
+def steady_kernel(function: F) -> F:
+    """Compile like `fast_kernel`, but keep the order of operations."""
+    return _compiled(function, error_model="numpy", fastmath=False)
 
 
 def _compiled(function: F, **options: Any) -> F:
+    if "<locals>" in function.__qualname__ or not function.__module__.startswith("dqmroot.kernels."):
+        # Two functions that close over other values, or whose text the fingerprint does not hold, have one name in the
+        # cache: one would run the machine code of the other.
+        raise TypeError(
+            f"a kernel is a function at the top of a module of dqmroot.kernels;"
+            f" got {function.__module__}.{function.__qualname__}"
+        )
     # The wrapper for calls from C is never used, and takes its time to compile.
     compiled: Any = numba.njit(nogil=True, no_cfunc_wrapper=True, **options)(function)
     if hasattr(compiled, "_cache"):  # not where NUMBA_DISABLE_JIT=1 leaves plain Python

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dqmroot.kernels.jit import kernel
+from dqmroot.kernels.jit import part_kernel
 
 __all__ = ["binomial", "binomial_by_inversion", "keys_of", "normal", "poisson", "uniform", "uniforms"]
 
@@ -49,7 +49,7 @@ def _mixed(z: Any) -> Any:
     return z ^ (z >> _S31)
 
 
-@kernel
+@part_kernel
 def uniform(state):  # type: ignore[no-untyped-def]
     """Next number in [0, 1) of the stream whose ``(1,)`` uint64 state is given."""
     state[0] += _GOLDEN
@@ -60,14 +60,14 @@ def uniform(state):  # type: ignore[no-untyped-def]
     return np.float64(z >> _S11) * _UNIT
 
 
-@kernel
+@part_kernel
 def normal(state):  # type: ignore[no-untyped-def]
     """Next number of a standard normal distribution, by Box and Muller's method."""
     radius = math.sqrt(-2.0 * math.log(1.0 - uniform(state)))
     return radius * math.cos(2.0 * math.pi * uniform(state))
 
 
-@kernel
+@part_kernel
 def poisson(mean, state):  # type: ignore[no-untyped-def]
     """Next whole number of a Poisson distribution, as float64; 0 where the mean is not above 0, NaN where it is NaN."""
     if np.isnan(mean):
@@ -93,7 +93,7 @@ def poisson(mean, state):  # type: ignore[no-untyped-def]
         us = 0.5 - abs(u)
         if us == 0.0:
             continue
-        count = math.floor((2.0 * a / us + b) * u + mean + 0.43)
+        count = np.floor((2.0 * a / us + b) * u + mean + 0.43)
         if us >= 0.07 and v <= ratio:
             return count
         if count < 0.0 or (us < 0.013 and v > us) or v == 0.0:
@@ -103,7 +103,7 @@ def poisson(mean, state):  # type: ignore[no-untyped-def]
             return count
 
 
-@kernel
+@part_kernel
 def _stirling(k):  # type: ignore[no-untyped-def]
     """What Stirling's formula for ln k! leaves out."""
     if k < 10.0:
@@ -112,7 +112,7 @@ def _stirling(k):  # type: ignore[no-untyped-def]
     return (1.0 / 12 - (1.0 / 360 - 1.0 / 1260 / square) / square) / (k + 1.0)
 
 
-@kernel
+@part_kernel
 def _binomial_rejection(n, p, state):  # type: ignore[no-untyped-def]
     spread = math.sqrt(n * p * (1.0 - p))
     b = 1.15 + 2.53 * spread
@@ -121,14 +121,14 @@ def _binomial_rejection(n, p, state):  # type: ignore[no-untyped-def]
     ratio = 0.92 - 4.2 / b
     odds = p / (1.0 - p)
     alpha = (2.83 + 5.1 / b) * spread
-    mode = math.floor((n + 1.0) * p)
+    mode = np.floor((n + 1.0) * p)
     while True:
         u = uniform(state) - 0.5
         v = uniform(state)
         us = 0.5 - abs(u)
         if us == 0.0:
             continue
-        count = math.floor((2.0 * a / us + b) * u + c)
+        count = np.floor((2.0 * a / us + b) * u + c)
         if us >= 0.07 and v <= ratio:
             return count
         if count < 0.0 or count > n or v == 0.0:
@@ -147,7 +147,7 @@ def _binomial_rejection(n, p, state):  # type: ignore[no-untyped-def]
             return count
 
 
-@kernel
+@part_kernel
 def binomial_by_inversion(n, odds, none, state):  # type: ignore[no-untyped-def]
     """Next number of a binomial distribution with the odds p / (1 - p), 0 having the probability ``none``; for small means."""
     # Go through the probabilities from 0 on until they add up to a uniform number.
@@ -159,7 +159,7 @@ def binomial_by_inversion(n, odds, none, state):  # type: ignore[no-untyped-def]
     return count
 
 
-@kernel
+@part_kernel
 def binomial(n, p, state):  # type: ignore[no-untyped-def]
     """Next number, as float64, of how many of ``n`` are kept, each with probability ``p``; NaN where ``n`` is NaN."""
     if np.isnan(n):

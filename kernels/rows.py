@@ -9,6 +9,7 @@ does not depend on which rows are worked on with it, and so not on the number of
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import threading
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Rows", "copy", "over_rows", "rows", "set_threads", "target", "threads"]
+__all__ = ["Rows", "copy", "lines", "over_rows", "rows", "set_threads", "target", "threads"]
 
 Array = NDArray[Any]
 
@@ -56,30 +57,42 @@ def rows(array: Array) -> Rows:
         )
     if array.ndim > 4:
         raise ValueError(f"at most three axes of bins; got shape {array.shape}")
-    four = array.reshape(array.shape[:1] + (1,) * (4 - array.ndim) + array.shape[1:]) if array.ndim < 4 else array
+    n, z, y, x = array.shape[:1] + (1,) * (4 - array.ndim) + array.shape[1:]
+    if array.flags.c_contiguous and array.flags.aligned:
+        flat = array.reshape(-1)
+        flat.flags.writeable = False
+        return Rows(flat, (z * y * x, y * x, x), (n, z, y, x))
+    four = array.reshape(n, z, y, x) if array.ndim < 4 else array
     size = four.itemsize
     step = four.strides
     if (
-        (step[3] != size and four.shape[3] > 1)
-        or any(s % size or s < 0 for s, d in zip(step[:3], four.shape[:3], strict=True) if d > 1)
+        (step[3] != size and x > 1)
+        or any(s % size or s < 0 for s, d in zip(step[:3], (n, z, y), strict=True) if d > 1)
         or not four.flags.aligned
+        or four.size == 0
     ):
-        four = np.ascontiguousarray(four)
-        step = four.strides
-    n, z, y, x = four.shape
-    if four.size == 0:
-        return Rows(np.lib.stride_tricks.as_strided(np.empty(0, four.dtype), writeable=False), (0, 0, 0), (n, z, y, x))
+        return rows(np.ascontiguousarray(four))
     far = [s // size if d > 1 else 0 for s, d in zip(step[:3], (n, z, y), strict=True)]
     extent = x + sum((d - 1) * s for d, s in zip((n, z, y), far, strict=True))
     flat = np.lib.stride_tricks.as_strided(four, (extent,), (size,), writeable=False)
     return Rows(flat, (far[0], far[1], far[2]), (n, z, y, x))
 
 
+def lines(array: Array, *others: Array) -> Rows:
+    """Describe ``array`` like `rows`, the bins of a row as one line where they lie side by side, for loops that need no more.
+
+    With ``others``, whose bins go with those of ``array``, this holds only where theirs lie side by side, too.
+    """
+    if array.ndim > 2 and array.size and all(len(a) and a[0].flags.c_contiguous for a in (array, *others)):
+        return rows(array.reshape(len(array), -1))
+    return rows(array)
+
+
 def target(out: Array | None, shape: tuple[int, ...], dtype: Any) -> Array:
     """Return memory for a result: ``out``, contiguous and of as many values, seen in ``shape``; new memory where it is ``None``."""
     if out is None:
         return np.empty(shape, dtype)
-    if not out.flags.c_contiguous or not out.flags.writeable or out.size != int(np.prod(shape)):
+    if not out.flags.c_contiguous or not out.flags.writeable or out.size != math.prod(shape):
         raise ValueError(
             f"a result of shape {shape} does not fit into out, {out.shape}, or that cannot be written as it lies"
         )
@@ -111,13 +124,14 @@ def set_threads(n: int | None) -> None:
 
 def over_rows(loop: Callable[..., object], n: int, work: int, *arguments: object) -> None:
     """Call ``loop(first, last, *arguments)`` until rows 0 to ``n`` are done; ``work`` is the number of their bytes."""
-    parts = min(threads(), n, max(1, work // _WORTH_A_THREAD))
-    if parts <= 1:
+    parts = min(n, work // _WORTH_A_THREAD)
+    workers = min(threads(), parts) if parts > 1 else 1
+    if workers <= 1:
         loop(0, n, *arguments)
         return
-    cuts = [n * part // parts for part in range(parts + 1)]
+    cuts = [n * part // workers for part in range(workers + 1)]
     # The first call compiles; only one thread needs to.
-    pool = _pool(parts - 1)
+    pool = _pool(workers - 1)
     rest = [pool.submit(loop, a, b, *arguments) for a, b in itertools.pairwise(cuts[1:])]
     try:
         loop(cuts[0], cuts[1], *arguments)

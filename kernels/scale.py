@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dqmroot.kernels.jit import fast_kernel, inner_kernel
-from dqmroot.kernels.rows import over_rows, rows, target
+from dqmroot.kernels.rows import lines, over_rows, rows, target
 
 __all__ = [
-    "MODES",
+    "CACHED",
+    "MAXIMUM",
     "Region",
-    "divisor_of",
     "divisors",
+    "find_maxima",
+    "find_sums",
+    "invert_divisors",
     "linear",
-    "multiply_line",
+    "multiply",
     "normalise",
     "row_sums",
     "scale_rows",
@@ -25,7 +29,12 @@ __all__ = [
 Array = NDArray[Any]
 Region = tuple[tuple[int, int], ...]
 
-MODES = {"integral": 0, "maximum": 1}
+# None is known when a loop is compiled, so that the integral gets a loop of its own.
+MAXIMUM = {"integral": None, "maximum": True}
+# So many bins are worked on twice in a row.
+CACHED = 1 << 13
+
+_LANES = 8
 
 
 def normalise(
@@ -44,14 +53,15 @@ def normalise(
         The divided values, ``(n,)`` the divisors in float64 (NaN where a row's is not above 0 or not finite), and
         ``(n,)`` the number of negative values in the region.
     """
-    flat, strides, shape = rows(values)
-    inside = ((0, 1),) * (3 - len(region)) + tuple(region)
-    out = target(out, shape, values.dtype if dtype is None else dtype)
+    whole = all(low == 0 and high == size for (low, high), size in zip(region, values.shape[1:], strict=True))
+    flat, strides, shape = lines(values) if whole else rows(values)
+    box = _box(region, shape, whole=whole)
+    made = target(out, shape, values.dtype if dtype is None else dtype)
     divisor = np.empty(shape[0])
     negative = np.empty(shape[0], np.int64)
-    box = [int(edge) for pair in inside for edge in pair]
-    over_rows(_normalise, shape[0], flat.nbytes, flat, *strides, *shape[1:], *box, MODES[mode], out, divisor, negative)
-    return out.reshape(values.shape), divisor, negative
+    work = (flat, *strides, *shape[1:], *box, MAXIMUM[mode], divisor, negative, made.reshape(-1))
+    over_rows(_normalise, shape[0], flat.nbytes, *work)
+    return made.reshape(values.shape), divisor, negative
 
 
 def divisors(values: Array, mode: str) -> tuple[Array, Array]:
@@ -64,16 +74,34 @@ def divisors(values: Array, mode: str) -> tuple[Array, Array]:
     Returns:
         ``(n,)`` the divisors in float64 (NaN where not above 0 or not finite), ``(n,)`` the number of negative values.
     """
-    flat, strides, shape = rows(values)
+    flat, strides, shape = lines(values)
     divisor = np.empty(shape[0])
     negative = np.empty(shape[0], np.int64)
-    over_rows(_divisors, shape[0], flat.nbytes, flat, *strides, *shape[1:], MODES[mode], divisor, negative)
+    box = _box((), shape, whole=True)
+    over_rows(
+        _find_divisors,
+        shape[0],
+        flat.nbytes,
+        flat,
+        *strides,
+        *box,
+        MAXIMUM[mode],
+        divisor,
+        negative,
+        np.empty(shape[0]),
+    )
     return divisor, negative
+
+
+def _box(region: Region, shape: tuple[int, ...], *, whole: bool) -> tuple[int, ...]:
+    """First and last bin (exclusive) of three axes, one after the other."""
+    pairs = [(0, size) for size in shape[1:]] if whole else [(0, 1)] * (3 - len(region)) + list(region)
+    return tuple(int(edge) for pair in pairs for edge in pair)
 
 
 def row_sums(values: Array) -> Array:
     """``(n,)`` float64 sums of the rows of ``values``, ``(n, [z,] [y,] x)``."""
-    flat, strides, shape = rows(values)
+    flat, strides, shape = lines(values)
     out = np.empty(shape[0])
     over_rows(_row_sums, shape[0], flat.nbytes, flat, *strides, *shape[1:], out)
     return out
@@ -81,77 +109,16 @@ def row_sums(values: Array) -> Array:
 
 def scale_rows(values: Array, divisor: Array, dtype: DTypeLike | None = None) -> Array:
     """Divide row i of ``values``, ``(n, [z,] [y,] x)``, by ``divisor[i]``."""
-    flat, strides, shape = rows(values)
-    out = np.empty(shape, values.dtype if dtype is None else dtype)
-    over_rows(_scale, shape[0], flat.nbytes, flat, *strides, *shape[1:], np.asarray(divisor, np.float64), out)
+    flat, strides, shape = lines(values)
+    out = np.empty(math.prod(shape), values.dtype if dtype is None else dtype)
+    with np.errstate(divide="ignore"):
+        factor = 1.0 / np.asarray(divisor, np.float64)
+    over_rows(_multiply, shape[0], flat.nbytes, flat, *strides, *shape[1:], factor, out)
     return out.reshape(values.shape)
 
 
-@inner_kernel
-def _sums(source):  # type: ignore[no-untyped-def]
-    """The sum, and the sum of the absolute values, which are equal where nothing is negative."""
-    total, size = 0.0, 0.0
-    for x in range(len(source)):
-        value = np.float64(source[x])
-        total += value
-        size += abs(value)
-    return total, size
-
-
-@inner_kernel
-def _negative(source):  # type: ignore[no-untyped-def]
-    count = 0
-    for x in range(len(source)):
-        count += source[x] < 0
-    return count
-
-
-@inner_kernel
-def _maximum(source):  # type: ignore[no-untyped-def]
-    # Four at a time: each comparison waits for the one before it.
-    a = b = c = d = source[0]
-    n = len(source) // 4 * 4
-    for x in range(0, n, 4):
-        p, q, r, s = source[x], source[x + 1], source[x + 2], source[x + 3]
-        a = p if p > a else a  # noqa: FURB136 - max() is slower
-        b = q if q > b else b  # noqa: FURB136
-        c = r if r > c else c  # noqa: FURB136
-        d = s if s > d else d  # noqa: FURB136
-    for x in range(n, len(source)):
-        a = max(a, source[x])
-    return np.float64(max(a, b, c, d))
-
-
-@inner_kernel
-def multiply_line(source, factor, target):  # type: ignore[no-untyped-def]
-    """Multiply a line by ``factor``."""
-    for x in range(len(source)):
-        target[x] = source[x] * factor
-
-
-@inner_kernel
-def divisor_of(flat, begin, sz, sy, z0, z1, y0, y1, x0, x1, mode):  # type: ignore[no-untyped-def]
-    """What a row is divided by, NaN where it cannot be, and the number of its negative values."""
-    total, size, top, below = 0.0, 0.0, -np.inf, 0
-    for z in range(z0, z1):
-        for y in range(y0, y1):
-            start = begin + z * sz + y * sy
-            source = flat[start + x0 : start + x1]
-            part, magnitude = _sums(source)
-            total += part
-            size += magnitude
-            if mode == 1 and x1 > x0:
-                top = max(top, _maximum(source))
-    if total != size:
-        for z in range(z0, z1):
-            for y in range(y0, y1):
-                start = begin + z * sz + y * sy
-                below += _negative(flat[start + x0 : start + x1])
-    by = total
-    if mode == 1:
-        # The sum carries a NaN of any bin; the maximum would skip it.
-        by = np.nan if np.isnan(total) else top
-    return (by if by > 0.0 and by < np.inf else np.nan), below
+# Loops index the flat buffer with unsigned numbers: a signed index that may be negative is not vectorised, and a slice
+# counts its references.
 
 
 @fast_kernel
@@ -161,37 +128,98 @@ def _row_sums(first, last, flat, sn, sz, sy, nz, ny, nx, out):  # type: ignore[n
         for z in range(nz):
             for y in range(ny):
                 begin = i * sn + z * sz + y * sy
-                total += _sums(flat[begin : begin + nx])[0]
+                for x in range(nx):
+                    total += np.float64(flat[np.uintp(begin + x)])
         out[i] = total
 
 
-@fast_kernel
-def _divisors(first, last, flat, sn, sz, sy, nz, ny, nx, mode, divisor, negative):  # type: ignore[no-untyped-def]
+@inner_kernel
+def find_sums(first, last, flat, sn, sz, sy, z0, z1, y0, y1, x0, x1, divisor, negative):  # type: ignore[no-untyped-def]
+    """Find the sum of each row in a box, and the number of its negative values."""
     for i in range(first, last):
-        divisor[i], negative[i] = divisor_of(flat, i * sn, sz, sy, 0, nz, 0, ny, 0, nx, mode)
-
-
-@fast_kernel
-def _normalise(first, last, flat, sn, sz, sy, nz, ny, nx, z0, z1, y0, y1, x0, x1, mode, out, divisor, negative):  # type: ignore[no-untyped-def]
-    for i in range(first, last):
-        by, below = divisor_of(flat, i * sn, sz, sy, z0, z1, y0, y1, x0, x1, mode)
-        divisor[i] = by
+        total = 0.0
+        below: Any = 0
+        for z in range(z0, z1):
+            for y in range(y0, y1):
+                begin = i * sn + z * sz + y * sy
+                for x in range(x0, x1):
+                    value = np.float64(flat[np.uintp(begin + x)])
+                    total += value
+                    below += value < 0.0
+        divisor[i] = total
         negative[i] = below
-        factor = 1.0 / by
+
+
+@inner_kernel
+def find_maxima(first, last, flat, sn, sz, sy, z0, z1, y0, y1, x0, x1, divisor):  # type: ignore[no-untyped-def]
+    """Put maxima in place of sums that are no NaN."""
+    lanes = np.empty(_LANES)
+    for i in range(first, last):
+        for j in range(_LANES):
+            lanes[j] = -np.inf
+        for z in range(z0, z1):
+            for y in range(y0, y1):
+                begin, middle = i * sn + z * sz + y * sy, x1 - (x1 - x0) % _LANES
+                for x in range(x0, middle, _LANES):
+                    for j in range(_LANES):
+                        value = np.float64(flat[np.uintp(begin + x + j)])
+                        lanes[j] = value if value > lanes[j] else lanes[j]  # noqa: FURB136 - max() is not vectorised
+                for x in range(middle, x1):
+                    value = np.float64(flat[np.uintp(begin + x)])
+                    lanes[0] = value if value > lanes[0] else lanes[0]  # noqa: FURB136
+        # The sum carries a NaN of any bin; a comparison would skip it.
+        top = divisor[i] if np.isnan(divisor[i]) else -np.inf
+        for j in range(_LANES):
+            top = lanes[j] if lanes[j] > top else top  # noqa: FURB136
+        divisor[i] = top
+
+
+@inner_kernel
+def multiply(first, last, flat, sn, sz, sy, nz, ny, nx, base, factor, out):  # type: ignore[no-untyped-def]
+    """Multiply row i by ``factor[i - base]``; ``out``, flat, may be ``flat``."""
+    # The factors come from memory: what the compiler sees to be 1 / x it would turn into many divisions.
+    for i in range(first, last):
+        by = factor[i - base]
         for z in range(nz):
             for y in range(ny):
-                begin = i * sn + z * sz + y * sy
-                multiply_line(flat[begin : begin + nx], factor, out[i, z, y])
+                begin, at = i * sn + z * sz + y * sy, ((i * nz + z) * ny + y) * nx
+                for x in range(nx):
+                    out[np.uintp(at + x)] = flat[np.uintp(begin + x)] * by
+
+
+@inner_kernel
+def invert_divisors(first, last, divisor, factor):  # type: ignore[no-untyped-def]
+    """Make NaN of divisors that are not above 0 or not finite, and ``factor`` their inverse, from its begin on."""
+    for i in range(first, last):
+        divisor[i] = divisor[i] if divisor[i] > 0.0 and divisor[i] < np.inf else np.nan
+        factor[i - first] = 1.0 / divisor[i]
 
 
 @fast_kernel
-def _scale(first, last, flat, sn, sz, sy, nz, ny, nx, divisor, out):  # type: ignore[no-untyped-def]
-    for i in range(first, last):
-        factor = 1.0 / divisor[i]
-        for z in range(nz):
-            for y in range(ny):
-                begin = i * sn + z * sz + y * sy
-                multiply_line(flat[begin : begin + nx], factor, out[i, z, y])
+def _find_divisors(first, last, flat, sn, sz, sy, z0, z1, y0, y1, x0, x1, maximum, divisor, negative, factor):  # type: ignore[no-untyped-def]
+    find_sums(first, last, flat, sn, sz, sy, z0, z1, y0, y1, x0, x1, divisor, negative)
+    if maximum is not None:
+        find_maxima(first, last, flat, sn, sz, sy, z0, z1, y0, y1, x0, x1, divisor)
+    invert_divisors(first, last, divisor, factor[first:])
+
+
+@fast_kernel
+def _multiply(first, last, flat, sn, sz, sy, nz, ny, nx, factor, out):  # type: ignore[no-untyped-def]
+    multiply(first, last, flat, sn, sz, sy, nz, ny, nx, 0, factor, out)
+
+
+@fast_kernel
+def _normalise(first, last, flat, sn, sz, sy, nz, ny, nx, z0, z1, y0, y1, x0, x1, maximum, divisor, negative, out):  # type: ignore[no-untyped-def]
+    # Few rows at a time, so that they are still in the cache when they are divided.
+    step = max(1, CACHED // max(nz * ny * nx, 1))
+    factor = np.empty(step)
+    for begin in range(first, last, step):
+        end = min(begin + step, last)
+        find_sums(begin, end, flat, sn, sz, sy, z0, z1, y0, y1, x0, x1, divisor, negative)
+        if maximum is not None:
+            find_maxima(begin, end, flat, sn, sz, sy, z0, z1, y0, y1, x0, x1, divisor)
+        invert_divisors(begin, end, divisor, factor)
+        multiply(begin, end, flat, sn, sz, sy, nz, ny, nx, begin, factor, out)
 
 
 def linear(values: Array, by: Array, less: Array, dtype: DTypeLike | None = None) -> Array:
@@ -203,17 +231,11 @@ def linear(values: Array, by: Array, less: Array, dtype: DTypeLike | None = None
         less: The same shape, float64.
         dtype: Type of the result; by default that of ``values``.
     """
-    flat, strides, shape = rows(values)
-    out = np.empty(shape, values.dtype if dtype is None else dtype)
-    maps = [np.ascontiguousarray(array, np.float64).reshape(shape[1:]) for array in (1.0 / np.asarray(by), less)]
+    flat, strides, shape = lines(values)
+    out = np.empty(math.prod(shape), values.dtype if dtype is None else dtype)
+    maps = [np.ascontiguousarray(array, np.float64).reshape(-1) for array in (1.0 / np.asarray(by), less)]
     over_rows(_linear, shape[0], flat.nbytes, flat, *strides, *shape[1:], *maps, out)
     return out.reshape(values.shape)
-
-
-@inner_kernel
-def _linear_line(source, factor, less, target):  # type: ignore[no-untyped-def]
-    for x in range(len(source)):
-        target[x] = (source[x] - less[x]) * factor[x]
 
 
 @fast_kernel
@@ -221,5 +243,8 @@ def _linear(first, last, flat, sn, sz, sy, nz, ny, nx, factor, less, out):  # ty
     for i in range(first, last):
         for z in range(nz):
             for y in range(ny):
-                begin = i * sn + z * sz + y * sy
-                _linear_line(flat[begin : begin + nx], factor[z, y], less[z, y], out[i, z, y])
+                begin, at = i * sn + z * sz + y * sy, (z * ny + y) * nx
+                to = i * nz * ny * nx + at
+                for x in range(nx):
+                    value = flat[np.uintp(begin + x)] - less[np.uintp(at + x)]
+                    out[np.uintp(to + x)] = value * factor[np.uintp(at + x)]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dqmroot.kernels.jit import fast_kernel, inner_kernel
+from dqmroot.kernels.jit import fast_kernel
 from dqmroot.kernels.rows import over_rows, rows
 
 __all__ = ["edge_weights", "smooth"]
@@ -35,7 +36,7 @@ def smooth(values: Array, weights: Sequence[Array], dtype: DTypeLike | None = No
         window = np.asarray(given, np.float64)
         halves.append(len(window) // 2)
         scaled.append(edge_weights(window, size))
-    out = np.empty(shape, values.dtype if dtype is None else dtype)
+    out = np.empty(math.prod(shape), values.dtype if dtype is None else dtype)
     over_rows(_smooth, shape[0], flat.nbytes, flat, *strides, *shape[1:], *halves, *scaled, out)
     return out.reshape(values.shape)
 
@@ -49,39 +50,33 @@ def edge_weights(window: Array, size: int) -> Array:
     return made
 
 
-@inner_kernel
-def _add(source, weight, target):  # type: ignore[no-untyped-def]
-    for x in range(len(target)):
-        target[x] += weight[x] * source[x]
-
-
-@inner_kernel
-def _add_scaled(source, weight, target):  # type: ignore[no-untyped-def]
-    for x in range(len(target)):
-        target[x] += weight * source[x]
-
-
 @fast_kernel
 def _smooth(first, last, flat, sn, sz, sy, nz, ny, nx, hz, hy, hx, wz, wy, wx, out):  # type: ignore[no-untyped-def]
-    lines = np.empty((nz, ny, nx))
-    line = np.empty(nx)
+    lines, line = np.empty(nz * ny * nx), np.empty(nx)
     for i in range(first, last):
         for z in range(nz):
             for y in range(ny):
-                begin = i * sn + z * sz + y * sy
-                source = flat[begin : begin + nx]
-                target = lines[z, y]
-                target[:] = 0.0
-                for step in range(-hx, hx + 1):
-                    low, high = max(0, -step), min(nx, nx - step)
-                    if low < high:
-                        _add(source[low + step : high + step], wx[step + hx, low:high], target[low:high])
+                begin, at = i * sn + z * sz + y * sy, (z * ny + y) * nx
+                for x in range(nx):
+                    lines[np.uintp(at + x)] = wx[hx, x] * flat[np.uintp(begin + x)]
+                for step in range(1, min(hx, nx - 1) + 1):
+                    for x in range(nx - step):
+                        lines[np.uintp(at + x)] += wx[hx + step, x] * flat[np.uintp(begin + step + x)]
+                    for x in range(nx - step):
+                        lines[np.uintp(at + step + x)] += wx[hx - step, step + x] * flat[np.uintp(begin + x)]
         for z in range(nz):
             for y in range(ny):
-                line[:] = 0.0
+                to = ((i * nz + z) * ny + y) * nx
+                if hz + hy == 0:
+                    for x in range(nx):
+                        out[np.uintp(to + x)] = lines[np.uintp((z * ny + y) * nx + x)]
+                    continue
+                for x in range(nx):
+                    line[x] = 0.0
                 for c in range(max(0, z - hz), min(nz, z + hz + 1)):
                     for b in range(max(0, y - hy), min(ny, y + hy + 1)):
-                        _add_scaled(lines[c, b], wz[c - z + hz, z] * wy[b - y + hy, y], line)
-                target_line = out[i, z, y]
+                        weight, at = wz[c - z + hz, z] * wy[b - y + hy, y], (c * ny + b) * nx
+                        for x in range(nx):
+                            line[x] += weight * lines[np.uintp(at + x)]
                 for x in range(nx):
-                    target_line[x] = line[x]
+                    out[np.uintp(to + x)] = line[x]

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dqmroot.kernels.jit import fast_kernel, inner_kernel, kernel
-from dqmroot.kernels.rows import over_rows, rows, target
+from dqmroot.kernels.jit import fast_kernel, inner_kernel
+from dqmroot.kernels.rows import lines, over_rows, target
 
-__all__ = [
-    "DIFFERENCES",
-    "differences",
-    "differences_of",
-    "insertion_is_faster",
-    "mean_of_best",
-    "top_mean",
-]
+__all__ = ["DIFFERENCES", "differences", "top_mean"]
 
 Array = NDArray[Any]
 
@@ -25,10 +19,11 @@ Array = NDArray[Any]
 DIFFERENCES = {"squared": None, "chi2": 1, "deviance": 2, "pull": 3}
 
 _LANES = 64
-_BLOCK = 64
+# From so many bins on an insertion is faster than a partition, for k up to the number of lanes.
+_LONG = 1024
 # Up to so many bins and so large a k rows are sorted side by side, so many at once.
 _SHORT, _FEW, _ABREAST = 256, 16, 32
-# Rows whose differences are partitioned together: they stay in the cache.
+# Bins whose differences are worked on together: they stay in the cache.
 _CACHED = 1 << 15
 
 
@@ -48,34 +43,29 @@ def top_mean(values: Array, reference: Array, k: int, kind: str = "squared", flo
     flat, strides, shape, other, other_strides = _pair(values, reference)
     work = (flat, *strides, other, *other_strides, *shape[1:])
     out = np.empty(shape[0])
-    n_bins = shape[1] * shape[2] * shape[3]
+    n_bins = math.prod(shape[1:])
     if n_bins <= _SHORT and k <= _FEW:
-        over_rows(_top_side_by_side, shape[0], flat.nbytes, *work, k, DIFFERENCES[kind], float(floor), out)
-        return out
-    if insertion_is_faster(n_bins, k):
-        over_rows(_top, shape[0], flat.nbytes, *work, k, DIFFERENCES[kind], float(floor), out)
-        return out
-    step = max(1, _CACHED // max(n_bins, 1))
-
-    fill: Any = _differences
-
-    def by_partition(first: int, last: int) -> None:
-        for begin in range(first, last, step):
-            end = min(begin + step, last)
-            found = np.empty((end - begin, *shape[1:]))
-            fill(begin, end, *work, DIFFERENCES[kind], float(floor), found)
-            lines = found.reshape(end - begin, n_bins)
-            lines.partition(n_bins - k, axis=1)
-            # A NaN is sorted to the end, and makes the mean NaN.
-            np.mean(lines[:, n_bins - k :], axis=1, out=out[begin:end])
-
-    over_rows(by_partition, shape[0], flat.nbytes)
+        over_rows(_top_abreast, shape[0], flat.nbytes, *work, k, DIFFERENCES[kind], float(floor), out)
+    elif n_bins >= _LONG and k <= _LANES:
+        over_rows(_top_by_insertion, shape[0], flat.nbytes, *work, k, DIFFERENCES[kind], float(floor), out)
+    else:
+        over_rows(_top_by_partition, shape[0], flat.nbytes, work, n_bins, k, DIFFERENCES[kind], float(floor), out)
     return out
 
 
-def insertion_is_faster(n_bins: int, k: int) -> bool:
-    """Whether the compiled loop finds the ``k`` largest of ``n_bins`` faster than NumPy's partition."""
-    return n_bins >= 1024 and k <= _LANES
+def _top_by_partition(
+    first: int, last: int, work: tuple[Any, ...], n_bins: int, k: int, kind: int | None, floor: float, out: Array
+) -> None:
+    step = max(1, min(_CACHED // max(n_bins, 1), last - first))
+    found, total = np.empty((step, n_bins)), np.empty(step)
+    fill: Any = _fill
+    for begin in range(first, last, step):
+        end = min(begin + step, last)
+        fill(begin, end, *work, kind, floor, found.reshape(-1), total)
+        lines = found[: end - begin]
+        lines.partition(n_bins - k, axis=1)
+        # A NaN is sorted to the end, and makes the mean NaN.
+        np.mean(lines[:, n_bins - k :], axis=1, out=out[begin:end])
 
 
 def differences(
@@ -83,16 +73,24 @@ def differences(
 ) -> Array:
     """Difference between ``values`` and ``reference`` bin by bin, as `top_mean` has it, in float64."""
     flat, strides, shape, other, other_strides = _pair(values, reference)
-    out = target(out, shape, np.float64)
-    work = (flat, *strides, other, *other_strides, *shape[1:])
-    over_rows(_all_differences, shape[0], flat.nbytes, *work, DIFFERENCES[kind], float(floor), out)
-    return out.reshape(values.shape)
+    made = target(out, (shape[0], math.prod(shape[1:])), np.float64)
+    total = np.empty(shape[0])
+    work = (flat, *strides, other, *other_strides, *shape[1:], DIFFERENCES[kind], float(floor))
+    over_rows(_fill_from, shape[0], flat.nbytes, work, made, total)
+    return made.reshape(values.shape)
+
+
+def _fill_from(first: int, last: int, work: tuple[Any, ...], found: Array, total: Array) -> None:
+    fill: Any = _fill
+    fill(first, last, *work, found[first:last].reshape(-1), total[first:last])
 
 
 def _pair(values: Array, reference: Array) -> tuple[Any, ...]:
-    flat, strides, shape = rows(values)
+    """Both arrays as loops see them; a row for all has the stride 0."""
     shared = reference.ndim < values.ndim
-    other, other_strides, _ = rows(reference[np.newaxis] if shared else reference)
+    full = reference[np.newaxis] if shared else reference
+    flat, strides, shape = lines(values, full)
+    other, other_strides, _ = lines(full, values[:1])
     return flat, strides, shape, other, (0, *other_strides[1:]) if shared else other_strides
 
 
@@ -118,149 +116,135 @@ def _difference(v, r, kind, floor):  # type: ignore[no-untyped-def]
 
 
 @inner_kernel
-def differences_of(source, other, kind, floor, target):  # type: ignore[no-untyped-def]
-    """Fill ``target`` with the differences of two lines; return their sum, which is NaN if one of them is."""
-    total = 0.0
-    if kind is None:
-        for x in range(len(target)):
-            d = np.float64(source[x]) - np.float64(other[x])
-            target[x] = d * d
-            total += d * d
-    else:
-        for x in range(len(target)):
-            d = _difference(np.float64(source[x]), np.float64(other[x]), kind, floor)
-            target[x] = d
-            total += d
-    return total
-
-
-@inner_kernel
-def _lane_maxima(found, lanes):  # type: ignore[no-untyped-def]
-    n = len(lanes)
-    whole = len(found) // n * n
-    for i in range(0, whole, n):
-        part = found[i : i + n]
-        for j in range(n):
-            lanes[j] = part[j] if part[j] > lanes[j] else lanes[j]  # noqa: FURB136 - max() is not vectorised
-    for j in range(len(found) - whole):
-        lanes[j] = max(lanes[j], found[whole + j])
-
-
-@kernel
-def _insert(part, best):  # type: ignore[no-untyped-def]
-    """Put what is larger than the least of ``best``, ascending, in its place."""
-    for x in range(len(part)):
-        d = part[x]
-        if d > best[0]:
-            j = 1
-            while j < len(best) and best[j] < d:
-                best[j - 1] = best[j]
-                j += 1
-            best[j - 1] = d
-
-
-@inner_kernel
-def _above(part, least):  # type: ignore[no-untyped-def]
-    count = 0
-    for x in range(len(part)):
-        count += part[x] > least
-    return count
-
-
-@kernel
-def mean_of_best(found, total, best):  # type: ignore[no-untyped-def]
-    """Mean of the ``len(best)`` largest of ``found``, whose sum is ``total``; NaN if that is."""
-    if np.isnan(total):
-        return np.nan
-    lanes = np.empty(_LANES)
-    for x in range(_LANES):
-        lanes[x] = -np.inf
-    for j in range(len(best)):
-        best[j] = -np.inf
-    _lane_maxima(found, lanes)
-    _insert(lanes, best)
-    # k bins are at least as large as the k-th of the lane maxima: only what is larger still need be looked at.
-    for j in range(1, len(best)):
-        best[j] = best[0]
-    for x in range(0, len(found), _BLOCK):
-        part = found[x : min(x + _BLOCK, len(found))]
-        if _above(part, best[0]) > 0:
-            _insert(part, best)
-    mean = 0.0
-    for j in range(len(best)):
-        mean += best[j]
-    return mean / len(best)
-
-
-@inner_kernel
-def _row_differences(i, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, kind, floor, found):  # type: ignore[no-untyped-def]
-    """Fill ``found`` with the differences of row i; return their sum."""
-    total = 0.0
-    for z in range(nz):
-        for y in range(ny):
-            begin = i * sn + z * sz + y * sy
-            start = i * rn + z * rz + y * ry
-            at = (z * ny + y) * nx
-            line = found[at : at + nx]
-            total += differences_of(flat[begin : begin + nx], other[start : start + nx], kind, floor, line)
-    return total
-
-
-@fast_kernel
-def _top(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, k, kind, floor, out):  # type: ignore[no-untyped-def]
-    found = np.empty(nz * ny * nx)
-    best = np.empty(k)
+def _fill_squares(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, found, total):  # type: ignore[no-untyped-def]
+    """Fill ``found``, flat, from its begin on with differences, and ``total`` with their sums, NaN if one of them is."""
     for i in range(first, last):
-        total = _row_differences(i, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, kind, floor, found)
-        out[i] = mean_of_best(found, total, best)
+        summed = 0.0
+        for z in range(nz):
+            for y in range(ny):
+                begin, start = i * sn + z * sz + y * sy, i * rn + z * rz + y * ry
+                at = (((i - first) * nz + z) * ny + y) * nx
+                for x in range(nx):
+                    d = np.float64(flat[np.uintp(begin + x)]) - np.float64(other[np.uintp(start + x)])
+                    found[np.uintp(at + x)] = d * d
+                    summed += d * d
+        total[i - first] = summed
 
 
 @inner_kernel
-def _exchange(line, level):  # type: ignore[no-untyped-def]
-    """Leave the larger of each pair in ``level`` and the smaller in ``line``."""
-    for j in range(len(line)):
-        one, other = line[j], level[j]
-        level[j] = one if one > other else other  # noqa: FURB136 - max() is not vectorised
-        line[j] = other if one > other else one  # noqa: FURB136
+def _fill_others(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, kind, floor, found, total):  # type: ignore[no-untyped-def]
+    """Like `_fill_squares`, for the other kinds of difference."""
+    for i in range(first, last):
+        summed = 0.0
+        for z in range(nz):
+            for y in range(ny):
+                begin, start = i * sn + z * sz + y * sy, i * rn + z * rz + y * ry
+                at = (((i - first) * nz + z) * ny + y) * nx
+                for x in range(nx):
+                    v, r = np.float64(flat[np.uintp(begin + x)]), np.float64(other[np.uintp(start + x)])
+                    d = _difference(v, r, kind, floor)
+                    found[np.uintp(at + x)] = d
+                    summed += d
+        total[i - first] = summed
 
 
 @fast_kernel
-def _top_side_by_side(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, k, kind, floor, out):  # type: ignore[no-untyped-def]
-    n = nz * ny * nx
-    found = np.empty(n)
-    turned = np.zeros((n, _ABREAST))
-    best = np.empty((k, _ABREAST))
-    total = np.empty(_ABREAST)
-    for begin in range(first, last, _ABREAST):
-        rows_here = min(_ABREAST, last - begin)
-        for r in range(rows_here):
-            total[r] = _row_differences(begin + r, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, kind, floor, found)
-            for x in range(n):
-                turned[x, r] = found[x]
-        best[:] = -np.inf
-        for x in range(n):
-            # A bin sinks through the k best of its row, from the largest on.
-            for level in range(k):
-                _exchange(turned[x], best[level])
-        for r in range(rows_here):
+def _fill(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, kind, floor, found, total):  # type: ignore[no-untyped-def]
+    if kind is None:
+        _fill_squares(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, found, total)
+    else:
+        _fill_others(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, kind, floor, found, total)
+
+
+@fast_kernel
+def _top_by_insertion(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, k, kind, floor, out):  # type: ignore[no-untyped-def]
+    found, total = np.empty((1, nz * ny * nx)), np.empty(1)
+    line = found.reshape(found.size)
+    for i in range(first, last):
+        if kind is None:
+            _fill_squares(i, i + 1, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, line, total)
+        else:
+            _fill_others(i, i + 1, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, kind, floor, line, total)
+        _best_by_insertion(found, total, k, out[i : i + 1])
+
+
+@fast_kernel
+def _top_abreast(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, k, kind, floor, out):  # type: ignore[no-untyped-def]
+    found, total = np.empty((_ABREAST, nz * ny * nx)), np.empty(_ABREAST)
+    line = found.reshape(found.size)
+    for i in range(first, last, _ABREAST):
+        end = min(i + _ABREAST, last)
+        if kind is None:
+            _fill_squares(i, end, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, line, total)
+        else:
+            _fill_others(i, end, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, kind, floor, line, total)
+        _best_abreast(found[: end - i], total, k, out[i:end])
+
+
+@inner_kernel
+def _best_by_insertion(found, total, k, out):  # type: ignore[no-untyped-def]
+    """Fill ``out`` with the mean of the ``k`` largest of each row of ``found``; NaN where ``total`` is."""
+    size = found.shape[1]
+    best, lanes = np.empty(k), np.empty(_LANES)
+    for row in range(len(found)):
+        for j in range(_LANES):
+            lanes[j] = found[row, j]
+        for x in range(_LANES, size - size % _LANES, _LANES):
+            for j in range(_LANES):
+                d = found[row, np.uintp(x + j)]
+                lanes[j] = d if d > lanes[j] else lanes[j]  # noqa: FURB136 - max() is not vectorised
+        # k bins are at least as large as the k-th of the lane maxima: only what is larger still need be looked at.
+        least = -np.inf
+        for turn in range(2):
+            line = found[row] if turn else lanes
+            for j in range(k):
+                best[j] = least
+            for x in range(0, len(line), _LANES):
+                above, stop = 0, min(x + _LANES, len(line))
+                for j in range(x, stop):
+                    above += line[j] > best[0]
+                for j in range(x, stop if above else x):
+                    d = line[j]
+                    if d > best[0]:
+                        # It is put in its place among the best, ascending.
+                        p = 1
+                        while p < k and best[p] < d:
+                            best[p - 1] = best[p]
+                            p += 1
+                        best[p - 1] = d
+            least = best[0]
+        mean = 0.0
+        for j in range(k):
+            mean += best[j]
+        out[row] = np.nan if np.isnan(total[row]) else mean / k
+
+
+@inner_kernel
+def _best_abreast(found, total, k, out):  # type: ignore[no-untyped-def]
+    """Sort the bins of many rows at once: each bin sinks through the best of its row, from the largest on."""
+    n, size = found.shape
+    turned = np.full(((size + 3) // 4 * 4, _ABREAST), -np.inf)
+    best = np.empty((k + k % 2, _ABREAST))
+    for begin in range(0, n, _ABREAST):
+        here = min(_ABREAST, n - begin)
+        for x in range(size):
+            for r in range(here):
+                turned[x, r] = found[begin + r, x]
+        for level in range(len(best)):
+            for r in range(_ABREAST):
+                best[level, r] = -np.inf
+        # Two bins and two levels at a time, so that less is loaded and stored.
+        for x in range(0, len(turned), 2):
+            for level in range(0, len(best), 2):
+                for r in range(_ABREAST):
+                    a, b, p, q = turned[x, r], turned[x + 1, r], best[level, r], best[level + 1, r]
+                    a, p = (p, a) if a > p else (a, p)
+                    b, p = (p, b) if b > p else (b, p)
+                    a, q = (q, a) if a > q else (a, q)
+                    b, q = (q, b) if b > q else (b, q)
+                    turned[x, r], turned[x + 1, r], best[level, r], best[level + 1, r] = a, b, p, q
+        for r in range(here):
             mean = 0.0
             for level in range(k):
                 mean += best[level, r]
-            out[begin + r] = np.nan if np.isnan(total[r]) else mean / k
-
-
-@fast_kernel
-def _differences(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, kind, floor, out):  # type: ignore[no-untyped-def]
-    """Fill ``out`` from its first row on."""
-    for i in range(first, last):
-        for z in range(nz):
-            for y in range(ny):
-                begin = i * sn + z * sz + y * sy
-                start = i * rn + z * rz + y * ry
-                target = out[i - first, z, y]
-                differences_of(flat[begin : begin + nx], other[start : start + nx], kind, floor, target)
-
-
-def _all_differences(first: int, last: int, *arguments: Any) -> None:
-    fill: Any = _differences
-    fill(first, last, *arguments[:-1], arguments[-1][first:])
+            out[begin + r] = np.nan if np.isnan(total[begin + r]) else mean / k

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dqmroot.kernels.jit import fast_kernel, inner_kernel
-from dqmroot.kernels.rows import over_rows, rows
+from dqmroot.kernels.jit import fast_kernel
+from dqmroot.kernels.rows import lines, over_rows
 
 __all__ = ["window_products", "window_sums"]
 
 Array = NDArray[Any]
+
+# Bins whose sums lie in the first cache.
+_PIECE = 1024
 
 
 def window_sums(values: Array, order: Array, begin: Array, factor: Array, dtype: DTypeLike | None = None) -> Array:
@@ -29,75 +33,82 @@ def window_sums(values: Array, order: Array, begin: Array, factor: Array, dtype:
     Returns:
         The same shape, in the order of ``values``.
     """
-    flat, strides, shape = rows(values)
-    out = np.empty(shape, values.dtype if dtype is None else dtype)
+    flat, strides, shape = lines(values)
+    out = np.empty(math.prod(shape), values.dtype if dtype is None else dtype)
     places = (np.asarray(order, np.int64), np.asarray(begin, np.int64), np.asarray(factor, np.float64))
-    over_rows(_window_sums, shape[0], flat.nbytes, flat, *strides, *shape[1:], *places, out)
+    compact = strides[0] == math.prod(shape[1:]) == shape[3]
+    joined = _joined(*places) if compact else np.zeros(shape[0], bool)
+    over_rows(_window_sums, shape[0], flat.nbytes, flat, *strides, *shape[1:], *places, joined, out)
     return out.reshape(values.shape)
+
+
+def _joined(order: Array, begin: Array, factor: Array) -> Array:
+    """``(n,)`` bool: the windows that lie one row behind the one before, so that both are added as if they were one long row."""
+    run = np.cumsum(np.diff(order, prepend=order[:1]) != 1)
+    out = np.zeros(len(order), bool)
+    out[1:] = (begin[:-1] >= 0) & (np.diff(begin) == 1) & (factor[1:] == factor[:-1]) & (run[begin[:-1]] == run[1:])
+    return out
 
 
 def window_products(values: Array, order: Array, begin: Array) -> Array:
     """For each row the product of the rows of its window; arguments as in `window_sums`, the result float64."""
-    flat, strides, shape = rows(values)
-    out = np.empty(shape)
+    flat, strides, shape = lines(values)
+    out = np.empty(math.prod(shape))
     places = (np.asarray(order, np.int64), np.asarray(begin, np.int64))
     over_rows(_window_products, shape[0], flat.nbytes, flat, *strides, *shape[1:], *places, out)
     return out.reshape(values.shape)
 
 
-@inner_kernel
-def _start(source, target):  # type: ignore[no-untyped-def]
-    for x in range(len(target)):
-        target[x] = source[x]
-
-
-@inner_kernel
-def _add(source, target):  # type: ignore[no-untyped-def]
-    for x in range(len(target)):
-        target[x] += source[x]
-
-
-@inner_kernel
-def _finish(source, factor, target):  # type: ignore[no-untyped-def]
-    for x in range(len(target)):
-        target[x] = source[x] * factor
-
-
 @fast_kernel
-def _window_sums(first, last, flat, sn, sz, sy, nz, ny, nx, order, begin, factor, out):  # type: ignore[no-untyped-def]
-    line = np.empty(nx)
-    for i in range(first, last):
+def _window_sums(first, last, flat, sn, sz, sy, nz, ny, nx, order, begin, factor, joined, out):  # type: ignore[no-untyped-def]
+    line = np.empty(_PIECE)
+    i = first
+    while i < last:
+        rows = 1
+        while i + rows < last and joined[i + rows] and (rows + 1) * nx <= _PIECE:
+            rows += 1
         for z in range(nz):
             for y in range(ny):
-                target = out[order[i], z, y]
-                if begin[i] < 0:
-                    target[:] = np.nan
-                    continue
-                offset = z * sz + y * sy
-                start = order[begin[i]] * sn + offset
-                _start(flat[start : start + nx], line)
-                for j in range(begin[i] + 1, i + 1):
-                    start = order[j] * sn + offset
-                    _add(flat[start : start + nx], line)
-                _finish(line, factor[i], target)
-
-
-@inner_kernel
-def _times(source, target):  # type: ignore[no-untyped-def]
-    for x in range(len(target)):
-        target[x] *= source[x]
+                for p in range(0, rows * nx, _PIECE):
+                    size = min(_PIECE, rows * nx - p)
+                    offset, j = z * sz + y * sy + p, begin[i]
+                    for x in range(size):
+                        line[x] = 0.0 if j >= 0 else np.nan
+                    while 0 <= j <= i - 3:
+                        # Four at a time, so that less is loaded and stored.
+                        a, b = order[j] * sn + offset, order[j + 1] * sn + offset
+                        c, d = order[j + 2] * sn + offset, order[j + 3] * sn + offset
+                        for x in range(size):
+                            one = np.float64(flat[np.uintp(a + x)]) + np.float64(flat[np.uintp(b + x)])
+                            other = np.float64(flat[np.uintp(c + x)]) + np.float64(flat[np.uintp(d + x)])
+                            line[x] += one + other
+                        j += 4
+                    while 0 <= j <= i:
+                        a = order[j] * sn + offset
+                        for x in range(size):
+                            line[x] += flat[np.uintp(a + x)]
+                        j += 1
+                    at = ((order[i] * nz + z) * ny + y) * nx + p
+                    for x in range(size):
+                        out[np.uintp(at + x)] = line[x] * factor[i]
+        i += rows
 
 
 @fast_kernel
 def _window_products(first, last, flat, sn, sz, sy, nz, ny, nx, order, begin, out):  # type: ignore[no-untyped-def]
+    line = np.empty(_PIECE)
     for i in range(first, last):
         for z in range(nz):
             for y in range(ny):
-                target = out[order[i], z, y]
-                if begin[i] < 0:
-                    target[:] = np.nan
-                    continue
-                target[:] = 1.0
-                for j in range(begin[i], i + 1):
-                    start = order[j] * sn + z * sz + y * sy
-                    _times(flat[start : start + nx], target)
+                for p in range(0, nx, _PIECE):
+                    size, j = min(_PIECE, nx - p), begin[i]
+                    for x in range(size):
+                        line[x] = 1.0 if j >= 0 else np.nan
+                    while 0 <= j <= i:
+                        start = order[j] * sn + z * sz + y * sy + p
+                        for x in range(size):
+                            line[x] *= flat[np.uintp(start + x)]
+                        j += 1
+                    at = ((order[i] * nz + z) * ny + y) * nx + p
+                    for x in range(size):
+                        out[np.uintp(at + x)] = line[x]

@@ -185,16 +185,24 @@ def moved_kernel(x: Array) -> Array:
     return out.reshape(x.shape)
 
 
+def four_of(x: Array) -> Array:
+    return x.reshape(len(x), *[1] * (4 - x.ndim), *x.shape[1:])
+
+
+def half_of(x: Array) -> Array:
+    """The box of the first half of x, for each row."""
+    box = np.array([[0, n] for n in four_of(x).shape[1:]])
+    box[2, 1] //= 2
+    return np.tile(box, (len(x), 1, 1))
+
+
 def thinned_kernel(x: Array) -> Array:
     """Half of what is there, and what a map adds, in the first half of x."""
     out = np.ascontiguousarray(x, kept(x)).copy()
-    four = out.reshape(len(x), *[1] * (4 - x.ndim), *x.shape[1:])
-    boxes = np.array([[0, n] for n in four.shape[1:]])
-    boxes[2, 1] //= 2
+    four = four_of(out)
     mean = map_of(x).reshape(four.shape[1:])
-    every = np.tile(boxes, (len(x), 1, 1))
     keys = np.arange(len(x), dtype=np.uint64)
-    faults.change_counts(four, every, keys, keep=0.5, mean=mean, rate=divisor_of(x), factor=3.0, random=False)
+    faults.change_counts(four, half_of(x), keys, keep=0.5, mean=mean, rate=divisor_of(x), factor=3.0, random=False)
     return out
 
 
@@ -293,11 +301,17 @@ TWINS: dict[str, Twin] = {
         lambda x: np.where(spread_of(x.shape[-1]) > 0, wide(x)[..., :, None] * spread_of(x.shape[-1]), 0).sum(axis=-2),
     ),
     "thin and add": Twin(thinned_kernel, thinned_definition),
-    "broken counts": Twin(
-        faults.broken_counts,
+    "copy counts": Twin(
+        faults.copy_counts,
         lambda x: (
+            wide(x),
             np.count_nonzero(wide(x) < 0, axis=axes_of(x)),
             np.count_nonzero((np.floor(wide(x)) != wide(x)) & ~np.isnan(wide(x)), axis=axes_of(x)),
         ),
+        bandwidth=True,
+    ),
+    "box sums": Twin(
+        lambda x: faults.box_sums(four_of(np.ascontiguousarray(x, kept(x))), half_of(x)),
+        lambda x: wide(x)[..., : x.shape[-1] // 2].sum(axis=axes_of(x)),
     ),
 }

@@ -18,8 +18,7 @@ from dqmroot.errors import UnknownNameError, UsageError
 from dqmroot.injection.faults import FAULTS, Fault, Work, mask_of, partner
 from dqmroot.injection.places import PLACES, boxes_of, chosen, row_keys
 from dqmroot.injection.result import Injected
-from dqmroot.kernels.faults import broken_counts
-from dqmroot.kernels.rows import copy
+from dqmroot.kernels.faults import box_sums, copy_counts
 from dqmroot.kernels.scale import row_sums
 from dqmroot.series import MonitorElement
 
@@ -84,14 +83,13 @@ def inject(
     kind = FAULTS.get(fault)
     if kind is None:
         raise UnknownNameError("fault", fault, FAULTS)
-    _check(me, fault, kind, fluctuate=fluctuate)
+    counts = _four(_checked_copy(me, fault, kind, fluctuate=fluctuate))
     where = where or ("region" if size is not None else kind.where)
     if fault == "flickering" and place == "random":
         place = "fixed"  # one channel that comes and goes
     boxes = boxes_of(me, where, size=size, place=place, seed=seed)
     boxes[~chosen(me, first, last, kind.share if share is None else share, seed)] = 0
     held = me.contents if me.bin_entries is None else me.bin_entries
-    counts = _four(copy(held) if held.dtype.kind == "f" else held.astype(np.float64))
     work = Work(
         me,
         counts,
@@ -103,6 +101,9 @@ def inject(
         _events(me, events),
         fluctuate,
     )
+    # Where entries only move, the bins outside the boxes change, too.
+    inside = None if fault in {"swapped", "shifted", "scaled", "smeared"} else boxes.copy()
+    before = _total(counts, inside)
     kind.apply(work)
     truth = mask_of(work.boxes, counts.shape)
     if fault == "swapped":
@@ -110,23 +111,26 @@ def inject(
     if fault in {"shifted", "scaled", "smeared"}:
         truth = truth.any(axis=3 - work.axis, keepdims=True) | np.zeros(counts.shape, bool)
     clean = me.clean if isinstance(me, Injected) and me.clean is not None else me
-    before = me.truth if isinstance(me, Injected) else False
-    plain = {f.name: getattr(me, f.name) for f in fields(MonitorElement)} | _sums(me, counts.reshape(held.shape))
+    plain = {f.name: getattr(me, f.name) for f in fields(MonitorElement)}
+    plain |= _sums(me, counts.reshape(held.shape), np.nan_to_num(_total(counts, inside) - before))
     record = {"fault": fault, "parameters": parameters}
     if isinstance(me, Injected):
         record["after"] = dict(me.record)
-    inner = me.view(truth.reshape(held.shape)) | before
+    inner = me.view(truth.reshape(held.shape))
+    if isinstance(me, Injected):
+        inner |= me.truth
     return Injected(**plain, truth=inner, clean=clean, record=record)
 
 
-def _check(me: MonitorElement, fault: str, kind: Fault, *, fluctuate: bool) -> None:
+def _checked_copy(me: MonitorElement, fault: str, kind: Fault, *, fluctuate: bool) -> NDArray[Any]:
+    """The counts to be changed, in a floating type."""
     if not me.axes:
         raise UsageError(f"{me.name} is a scalar ({me.storage}): it has no bins for a fault")
     if me.is_profile and not kind.profile:
         known = ", ".join(name for name, other in FAULTS.items() if other.profile)
         raise UsageError(f"{me.name}: {fault} is for counts, not for a {me.storage}; for profiles there are {known}")
     held = me.contents if me.bin_entries is None else me.bin_entries
-    negative, broken = broken_counts(held)
+    counts, negative, broken = copy_counts(held)
     if negative.any():
         i = int(np.argmax(negative > 0))
         raise UsageError(f"{me.name}: negative counts in run {me.run[i]}, lumisection {me.lumi[i]}, shape {held.shape}")
@@ -135,6 +139,7 @@ def _check(me: MonitorElement, fault: str, kind: Fault, *, fluctuate: bool) -> N
             f"{me.name}: contents are no whole numbers, so they are not counts; inject before preparing, or set"
             " fluctuate to false"
         )
+    return counts
 
 
 def _four(array: NDArray[Any]) -> NDArray[Any]:
@@ -172,11 +177,15 @@ def _events(me: MonitorElement, events: str | ArrayLike | None) -> NDArray[np.fl
     return found
 
 
-def _sums(me: MonitorElement, counts: NDArray[Any]) -> dict[str, Any]:
-    """Contents, errors, the sums of profiles and entries that belong to the new counts."""
+def _total(counts: NDArray[Any], boxes: NDArray[np.int64] | None) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = row_sums(counts) if boxes is None else box_sums(counts, boxes)
+    return found
+
+
+def _sums(me: MonitorElement, counts: NDArray[Any], added: NDArray[np.float64]) -> dict[str, Any]:
+    """Contents, errors, the sums of profiles and entries that belong to the new counts; ``added`` is their number, ``(n_ls,)``."""
     held = me.contents if me.bin_entries is None else me.bin_entries
-    gained = np.nan_to_num(row_sums(counts) - row_sums(held))
-    changes: dict[str, Any] = {"entries": np.maximum(me.entries + gained, 0)}
+    changes: dict[str, Any] = {"entries": np.maximum(me.entries + added, 0)}
     if me.bin_entries is None:
         changes["contents"] = counts
         if held.dtype.kind != "f":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ values = np.arange(24).reshape(2, 3, 4).astype(kind)
 merged = bins.merge(values, [np.array([0, 3]), np.array([0, 2, 4])], np.float64)
 assert merged.tolist() == [[[27.0, 39.0]], [[99.0, 111.0]]], merged
 assert scale.scale_rows(values, np.array([1.0, 2.0]), np.float64)[1, 2, 3] == 11.5
-hits = sum(sum(f.stats.cache_hits.values()) for f in (bins._merge, scale._scale))
+hits = sum(sum(f.stats.cache_hits.values()) for f in (bins._merge, scale._multiply))
 print(hits, jit.cache_folder())
 """
 
@@ -108,3 +109,18 @@ def test_the_fingerprint_follows_the_sources(monkeypatch: pytest.MonkeyPatch, tm
     assert before == jit._fingerprint()
     (tmp_path / "other.py").write_text("")
     assert jit._fingerprint() != before
+
+
+def test_functions_that_would_share_machine_code_are_refused() -> None:
+    from dqmroot.kernels import jit
+
+    def made(number: int) -> Callable[[], int]:
+        def give() -> int:
+            return number
+
+        return give
+
+    with pytest.raises(TypeError, match=r"top of a module of dqmroot\.kernels; got .*made\.<locals>\.give"):
+        jit.kernel(made(1))
+    with pytest.raises(TypeError, match=r"got test_jit\.finish|got tests.*finish"):
+        jit.fast_kernel(finish)
