@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dqmroot.errors import ModelMismatchError, NotFittedError, UsageError
+from dqmroot.errors import InputError, ModelMismatchError, NotFittedError, UsageError
 from dqmroot.prepare.bins import need_axes
 from dqmroot.prepare.step import Array, BinStep, Step, flatten
 from dqmroot.series import Axis, MonitorElement
 
-__all__ = ["DropEmpty", "MaskBins", "drop_empty", "mask_bins"]
+__all__ = ["DropEmpty", "MaskBins", "drop_empty", "mask_bins", "read_mask"]
 
 _SUMS = ("contents", "sumw2", "bin_entries", "bin_sumw2")
 
@@ -93,14 +97,27 @@ class MaskBins(Step):
     """Hide bins that are known to be bad: they hold ``fill`` in every lumisection, and NaN in maps shown afterwards.
 
     Args:
-        mask: ``([z,] [y,] x)`` bool without flow bins, true where the bin is to be hidden.
+        mask: ``([z,] [y,] x)`` bool without flow bins, true where the bin is to be hidden; or a file that `read_mask` reads.
         fill: What hidden bins hold. The value 0 removes them from sums; NaN is for scores that skip NaN.
+        file: Where the mask was read from.
     """
 
     name: ClassVar[str] = "mask_bins"
 
     mask: NDArray[np.bool_]
     fill: float = 0.0
+    file: str = ""
+
+    def __post_init__(self) -> None:
+        mask: Any = self.mask
+        if isinstance(mask, str | os.PathLike):
+            object.__setattr__(self, "file", os.fspath(mask))
+            mask = read_mask(mask)
+        object.__setattr__(self, "mask", np.asarray(mask, bool))
+
+    def __str__(self) -> str:
+        what = repr(self.file) if self.file else f"{np.count_nonzero(self.mask)} of {self.mask.shape}"
+        return f"mask_bins({what}{f', fill={self.fill}' if self.fill else ''})"
 
     def apply(self, me: MonitorElement, *, errors: bool = True) -> MonitorElement:
         """Return the series with the bins hidden."""
@@ -147,8 +164,41 @@ def drop_empty(share: float = 0.0) -> DropEmpty:
     return DropEmpty(share)
 
 
-def mask_bins(mask: ArrayLike, fill: float = 0.0) -> MaskBins:
-    """Hide the bins where ``mask``, ``([z,] [y,] x)``, is true.
+def read_mask(path: str | os.PathLike[str]) -> NDArray[np.bool_]:
+    """Read which bins are bad: ``([z,] [y,] x)`` of 0 and 1, or false and true, 1 where the bin is to be hidden.
+
+    Args:
+        path: An ``.npy`` file, a ``.json`` file of nested lists, or text with one line of numbers per row of bins.
+
+    Raises:
+        InputError: The file cannot be read, or holds something else.
+    """
+    kind = Path(path).suffix.lower()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            if kind == ".npy":
+                found = np.load(path, allow_pickle=False)
+            elif kind == ".json":
+                found = np.array(json.loads(Path(path).read_text(encoding="utf-8")))
+            else:
+                found = np.loadtxt(path, delimiter="," if kind == ".csv" else None)
+    except OSError as error:
+        raise InputError(path, error.strerror or str(error)) from error
+    except (ValueError, UserWarning) as error:
+        raise InputError(path, f"not a mask of bins: {error}") from error
+    if found.ndim not in {1, 2, 3} or found.dtype.kind not in "biuf" or not np.isin(found, (0, 1)).all():
+        raise InputError(
+            path, f"a mask of bins is an array (…, y, x) of 0 and 1; got {found.dtype} of shape {found.shape}"
+        )
+    mask: NDArray[np.bool_] = found.astype(bool)
+    return mask
+
+
+def mask_bins(mask: ArrayLike | os.PathLike[str], fill: float = 0.0) -> MaskBins:
+    """Hide the bins where ``mask``, ``([z,] [y,] x)`` or a file that holds it (``.npy``, ``.json``, text), is true.
+
+    On the command line: ``--prepare "mask_bins('hot.npy') rebin(2,2)"``.
 
     Examples:
         >>> hidden = np.zeros(occupancy.bins, bool)
@@ -156,4 +206,5 @@ def mask_bins(mask: ArrayLike, fill: float = 0.0) -> MaskBins:
         >>> float(dq.mask_bins(hidden).apply(occupancy).values()[:, hidden].sum())
         0.0
     """
-    return MaskBins(np.asarray(mask, bool), fill)
+    given: Any = mask
+    return MaskBins(given, fill)

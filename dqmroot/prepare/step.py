@@ -187,6 +187,8 @@ def _arguments(name: str, text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
 def _literal(node: ast.expr) -> Any:
     if isinstance(node, ast.Name):
         return node.id
+    if isinstance(node, ast.Attribute):
+        return f"{_literal(node.value)}.{node.attr}"  # a file: hot.npy
     if isinstance(node, ast.Tuple | ast.List):
         return tuple(_literal(item) for item in node.elts)
     return ast.literal_eval(node)
