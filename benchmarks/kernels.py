@@ -30,12 +30,17 @@ Array = NDArray[Any]
 Call = Callable[[], object]
 
 SHAPES = {"20,000 × 102": (20_000, 102), "2,000 × 72 × 84": (2_000, 72, 84)}
+REPEATS = 3
 LARGE = {"1 GB: 2,600,000 × 102": (2_600_000, 102), "1 GB: 44,000 × 72 × 84": (44_000, 72, 84)}
 
 
 @dataclass
 class Row:
-    """One line of the table; times in milliseconds, bytes read and written by the kernel."""
+    """One line of the table: times in milliseconds; bandwidths as fractions of that of a plain parallel copy.
+
+    ``bandwidth`` is that of a kernel that makes its result beside that of a copy that makes its own: both pay for new
+    pages. ``ready`` is that of both into memory that is already there.
+    """
 
     name: str
     shape: str
@@ -43,39 +48,42 @@ class Row:
     numpy: float | None = None
     peer: float | None = None
     bandwidth: float | None = None
+    ready: float | None = None
 
     def __str__(self) -> str:
         def ratio(other: float | None) -> str:
             return f"{other:10.2f} {other / self.kernel:7.1f}×" if other is not None else " " * 19
 
-        share = f"{100 * self.bandwidth:6.0f} %" if self.bandwidth is not None else ""
-        return f"{self.name:34s} {self.shape:24s} {self.kernel:9.2f} {ratio(self.numpy)} {ratio(self.peer)} {share}"
+        shares = [f"{100 * share:6.0f} %" if share is not None else " " * 8 for share in (self.bandwidth, self.ready)]
+        numbers = f"{self.kernel:9.2f} {ratio(self.numpy)} {ratio(self.peer)} {' '.join(shares)}"
+        return f"{self.name:34s} {self.shape:24s} {numbers}".rstrip()
 
 
 def clock(*calls: Call | None, turns: int = 7) -> list[float | None]:
-    """Best time of each call in milliseconds, the calls taking turns."""
+    """Best time of each call in milliseconds, the calls taking turns, a few times each: the first wakes threads up."""
     best: list[float | None] = [None if call is None else np.inf for call in calls]
     for turn in range(turns + 1):
         for i, call in enumerate(calls):
             if call is None:
                 continue
-            begin = time.perf_counter()
-            call()
-            took = 1e3 * (time.perf_counter() - begin)
-            if turn:  # the first one compiles and warms up
-                best[i] = min(best[i] or np.inf, took)
+            for _ in range(REPEATS):
+                begin = time.perf_counter()
+                call()
+                took = 1e3 * (time.perf_counter() - begin)
+                if turn:  # the first one compiles and warms up
+                    best[i] = min(best[i] or np.inf, took)
     return best
 
 
-def copy_speed(x: Array, turns: int = 7) -> float:
-    """Bytes per millisecond of a plain parallel copy into memory that is already there, read and written counted."""
+def copy_speeds(x: Array, turns: int) -> tuple[float, float]:
+    """Bytes per millisecond, read and written, of a plain parallel copy: into new memory, and into what is there."""
     out = np.empty_like(x)
 
     def part(first: int, last: int) -> None:
         out[first:last] = x[first:last]
 
-    (took,) = clock(lambda: over_rows(part, len(x), x.nbytes), turns=turns)
-    return 2 * x.nbytes / (took or np.inf)
+    new, ready = clock(lambda: copy(x), lambda: over_rows(part, len(x), x.nbytes), turns=turns)
+    return 2 * x.nbytes / (new or np.inf), 2 * x.nbytes / (ready or np.inf)
 
 
 def slices_rebin(x: Array) -> Array:
@@ -158,7 +166,7 @@ def measure(name: str, shape: tuple[int, ...], turns: int) -> list[Row]:
     x = rng.poisson(5, (min(shape[0], 2000), *shape[1:])).astype(np.float32)
     x = np.concatenate([x] * -(-shape[0] // len(x)))[: shape[0]]
     large = x.nbytes > 1 << 29
-    speed = copy_speed(x, turns)
+    new, ready = copy_speeds(x, turns)
     n, inner = len(x), tuple((0, size) for size in shape[1:])
     r = x[:2000].mean(axis=0)
     cuts = [np.arange(0, size + 1, 2) for size in shape[1:]]
@@ -166,67 +174,83 @@ def measure(name: str, shape: tuple[int, ...], turns: int) -> list[Row]:
     place, begin, one = np.arange(n), np.maximum(np.arange(n) - 4, 0), np.ones(n)
     window = [np.ones(3)] * (x.ndim - 1)
     halves = np.prod([0.5] * (x.ndim - 1))
-    rows = [Row("plain parallel copy", name, 2 * x.nbytes / speed, bandwidth=1.0)]
+    rows = [Row("plain parallel copy", name, 2 * x.nbytes / new, bandwidth=1.0, ready=1.0)]
 
     def add(
-        what: str, kernel: Call, plain: Call | None, peer: Call | None = None, touched: float | None = None
+        what: str,
+        kernel: Callable[[Array | None], object],
+        plain: Call | None = None,
+        peer: Call | None = None,
+        touched: float | None = None,
+        memory: Array | None = None,
     ) -> None:
         if large:
             plain = peer = None
-        took, numpy_took, peer_took = clock(kernel, plain, peer, turns=turns)
+        into = None if memory is None else (lambda: kernel(memory))
+        took, numpy_took, peer_took, into_took = clock(lambda: kernel(None), plain, peer, into, turns=turns)
         assert took is not None
-        share = None if touched is None else touched * x.nbytes / took / speed
-        rows.append(Row(what, name, took, numpy_took, peer_took, share))
+        shares = [
+            None if touched is None or time is None else touched * x.nbytes / time / speed
+            for time, speed in ((took, new), (into_took, ready))
+        ]
+        rows.append(Row(what, name, took, numpy_took, peer_took, *shares))
 
-    # Memory is there already, as it is for the plain copy: what a fresh page costs is the same for all.
-    same, wide = (np.empty(x.shape, np.float32), np.empty(x.shape)) if large else (None, None)
-    small = np.empty((n, *(size // 2 for size in shape[1:])), np.float32) if large else None
-    part = np.empty((n, shape[1] // 2, *shape[2:]), np.float32) if large else None
+    same = np.empty(x.shape, np.float32)
+    small = np.empty((n, *(size // 2 for size in shape[1:])), np.float32)
+    part = np.empty((n, shape[1] // 2, *shape[2:]), np.float32)
     add(
         "rebin 2 (per axis)",
-        lambda: chain.prepare(x, inner, twos, "", small),
+        lambda out: chain.prepare(x, inner, twos, "", out),
         lambda: slices_rebin(x),
         lambda: peer_rebin(x),
         1 + halves,
+        small,
     )
-    add("merge to given groups", lambda: bins.merge(x, cuts, None, small), lambda: slices_rebin(x), None, 1 + halves)
+    merged = lambda out: bins.merge(x, cuts, None, out)  # noqa: E731
+    add("merge to given groups", merged, lambda: slices_rebin(x), None, 1 + halves, small)
     half = tuple((0, size // 2) if a == 0 else (0, size) for a, size in enumerate(shape[1:]))
     cropped = (slice(None), slice(0, shape[1] // 2))
     add(
         "crop to half",
-        lambda: chain.prepare(x, half, (1,) * (x.ndim - 1), "", part),
+        lambda out: chain.prepare(x, half, (1,) * (x.ndim - 1), "", out),
         lambda: np.copy(x[cropped]),
         None,
         1.0,
+        part,
     )
     add(
         "normalise (integral)",
-        lambda: scale.normalise(x, "integral", inner, None, same),
+        lambda out: scale.normalise(x, "integral", inner, None, out),
         lambda: numpy_normalise(x),
         None,
         2,
+        same,
     )
     peak = lambda: x / x.max(axis=tuple(range(1, x.ndim)), keepdims=True)  # noqa: E731
-    add("normalise (maximum)", lambda: scale.normalise(x, "maximum", inner, None, same), peak, None, 2)
+    add("normalise (maximum)", lambda out: scale.normalise(x, "maximum", inner, None, out), peak, None, 2, same)
+    del same, small, part
+    wide = np.empty(x.shape)
     add(
         "loss map",
-        lambda: top.differences(x, r, "squared", 0.0, wide),
+        lambda out: top.differences(x, r, "squared", 0.0, out),
         lambda: np.square(np.subtract(x, r, dtype=np.float64)),
         None,
         3,
+        wide,
     )
+    del wide
     add(
         "top 10 squared",
-        lambda: top.top_mean(x, r, 10),
+        lambda _: top.top_mean(x, r, 10),
         lambda: numpy_top(x, r),
-        None if large else lambda: peer_top(x, r),
+        lambda: peer_top(x, r),
     )
     if large:
         return rows
-    add("smooth 3 (per axis)", lambda: smooth.smooth(x, window), lambda: numpy_smooth(x), lambda: peer_smooth(x))
+    add("smooth 3 (per axis)", lambda _: smooth.smooth(x, window), lambda: numpy_smooth(x), lambda: peer_smooth(x))
     add(
         "running sum of 5",
-        lambda: windows.window_sums(x, place, begin, one),
+        lambda _: windows.window_sums(x, place, begin, one),
         lambda: numpy_running(x),
         lambda: peer_running(x),
     )
@@ -235,7 +259,7 @@ def measure(name: str, shape: tuple[int, ...], turns: int) -> list[Row]:
     usual = chain.prepare(full, region, twos, "integral")[0].mean(axis=0)
     add(
         "crop → rebin → normalise → score",
-        lambda: chain.score(full, region, twos, "integral", usual, 10),
+        lambda _: chain.score(full, region, twos, "integral", usual, 10),
         lambda: numpy_chain(full, usual),
     )
     keys, boxes = (
@@ -247,7 +271,7 @@ def measure(name: str, shape: tuple[int, ...], turns: int) -> list[Row]:
         four = copy(x).reshape(n, 1, -1, shape[-1])
         faults.change_counts(four, boxes, keys, keep=0.5)
 
-    add("inject: degrade everything", thin, lambda: numpy_thin(x, rng))
+    add("inject: degrade everything", lambda _: thin(), lambda: numpy_thin(x, rng))
     axes = tuple(Axis(size, 0, size) for size in reversed(shape[1:]))
     me = MonitorElement("me", "TH1F", axes, np.ones(n), place, np.ones(n), full)
     size = (5,) * len(axes)
@@ -261,7 +285,7 @@ def measure(name: str, shape: tuple[int, ...], turns: int) -> list[Row]:
             out[i][tuple(slice(a.start + 1, a.stop + 1) for a in at)] = rng.binomial(x[(i, *at)].astype(int), 0.5)
         return out.sum(axis=tuple(range(1, x.ndim)))
 
-    add("inject: degrade 5 × 5, with truth", lambda: inject(me, "degraded", size=size, seed=1), plain_inject)
+    add("inject: degrade 5 × 5, with truth", lambda _: inject(me, "degraded", size=size, seed=1), plain_inject)
     return rows
 
 
@@ -308,7 +332,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     print(f"{threads()} threads; milliseconds, best of {options.turns}; × is how many times faster the kernel is")
-    print(f"{'':34s} {'':24s} {'kernel':>9s} {'NumPy':>10s} {'':8s} {'peer':>10s} {'':8s} {'of copy':>8s}")
+    print(
+        f"{'':34s} {'':24s} {'kernel':>9s} {'NumPy':>10s} {'':8s} {'peer':>10s} {'':8s} {'of copy':>8s} {'ready':>8s}"
+    )
     found = []
     for name, shape in (SHAPES | (LARGE if options.large else {})).items():
         for row in measure(name, shape, options.turns):
