@@ -385,7 +385,7 @@ def test_kill_9_at_any_moment_changes_nothing(
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
     if victim == "campaign":
-        again = subprocess.run(command(toml), capture_output=True, text=True, timeout=300, check=False)
+        again = subprocess.run(command(toml), capture_output=True, text=True, timeout=500, check=False)
         assert again.returncode == 0, again.stderr
         assert not [path for path in out.glob("*/**/.*.part") if path.exists()]
     assert everything(out) == undisturbed
