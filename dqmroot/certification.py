@@ -312,7 +312,13 @@ def certify(
         True
     """
     given = [series] if isinstance(series, MonitorElement) else list(series)
-    asked = [models] if isinstance(models, Model) else list(models)
+    asked = list(models) if isinstance(models, Sequence) else [models]
+    for model in asked:
+        if not isinstance(model, Model):
+            kind = type(model).__name__  # type: ignore[unreachable]
+            raise UsageError(
+                f"certify takes models, not {kind}; dqmroot.Model(prepare=…, detector=…).train(good) makes one"
+            )
     by_name = {me.name: me for me in given}
     for model in asked:
         if model.me not in by_name:

@@ -10,6 +10,7 @@ import pytest
 from samples import PREPARE, FarFromMean, spectrum, trained
 
 from dqmroot.certification import BAD, GOOD, NOT_JUDGED, certify, load_certification
+from dqmroot.detectors import detector
 from dqmroot.errors import InputError, UnknownNameError, UsageError
 from dqmroot.model import Model
 from dqmroot.prepare import Preparation
@@ -112,6 +113,8 @@ def test_what_cannot_be_certified_is_told() -> None:
         certify(concatenate([me, me]), trained())
     model = trained()
     model.working_point = None
+    with pytest.raises(UsageError, match="certify takes models, not PCA"):
+        certify(me, detector("pca"))  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="no working point"):
         certify(me, model)
 

@@ -156,7 +156,7 @@ class Rebin(BinStep):
         factors: Any = self.factors
         if isinstance(factors, int | np.integer):
             factors = (factors,)
-        if not factors or any(isinstance(f, bool) or int(f) != f or f < 1 for f in factors):
+        if not factors or any(isinstance(f, bool | str) or int(f) != f or f < 1 for f in factors):
             raise UsageError(f"rebin needs whole factors of at least 1, one per axis; got {self.factors}")
         object.__setattr__(self, "factors", tuple(int(f) for f in factors))
 

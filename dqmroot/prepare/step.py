@@ -7,7 +7,8 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -205,11 +206,49 @@ def _make(name: str, positional: tuple[Any, ...], keywords: dict[str, Any]) -> S
     if cls.variadic and positional:
         positional = (positional[0] if len(positional) == 1 and isinstance(positional[0], tuple) else positional,)
     try:
+        _check_kinds(cls, {**dict(zip(fields, positional, strict=False)), **keywords})
         return cls(*positional, **keywords)
     except TypeError as error:
         raise UsageError(
             f"{name} takes the parameters {', '.join(fields) or 'none'}; got {positional} {keywords}"
         ) from error
+
+
+def _check_kinds(cls: type[Step], given: Mapping[str, Any]) -> None:
+    """Refuse text where a number belongs and the like: what comes from a command line or a file has no types."""
+    hints = get_type_hints(cls)
+    for field, value in given.items():
+        if not _fits(value, hints[field], file="file" in hints):
+            raise UsageError(f"{cls.name}: {field} cannot be {value!r}; expected {_kind(hints[field])}")
+
+
+def _fits(value: Any, hint: Any, *, file: bool = False) -> bool:
+    args = get_args(hint)
+    if get_origin(hint) is UnionType:
+        return any(_fits(value, arg, file=file) for arg in args)
+    if get_origin(hint) is np.ndarray:
+        return isinstance(value, np.ndarray | tuple) or (file and isinstance(value, str))
+    if get_origin(hint) is tuple:
+        if not isinstance(value, tuple):
+            return False
+        kinds = args[:1] * len(value) if args[-1] is Ellipsis else args
+        return len(value) == len(kinds) and all(map(_fits, value, kinds))
+    if hint is float:
+        return isinstance(value, float | int | np.number) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return hint is Any or isinstance(value, hint)
+
+
+def _kind(hint: Any) -> str:
+    if get_origin(hint) is UnionType:
+        return " or ".join(_kind(arg) for arg in get_args(hint) if arg is not NoneType)
+    if get_origin(hint) is np.ndarray:
+        return "an array"
+    if get_origin(hint) is tuple:
+        first, *rest = get_args(hint)
+        return f"{'several' if Ellipsis in rest else 'two'} {_kind(first).removeprefix('a ')}s"
+    return {int: "a whole number", float: "a number", str: "a name", bool: "true or false"}.get(hint, "a value")
 
 
 def _tuples(value: Any) -> Any:

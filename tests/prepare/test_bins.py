@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -205,3 +207,21 @@ def test_text_names_steps() -> None:
     for wrong in ("rebin(2", "rebin(2,)+1", "crop(x=[)", "(2)", "rebin", "normalise(integral, 3)"):
         with pytest.raises(UsageError):
             Preparation.parse(wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("running(a)", "running: n cannot be 'a'; expected a whole number"),
+        ("normalise(3)", "normalise: by cannot be 3; expected a name"),
+        ("crop(x=3)", "crop: x cannot be 3; expected two whole numbers"),
+        ("rebin_edges(a)", "rebin_edges: x cannot be 'a'; expected several numbers"),
+        ("standardise(a)", "standardise: mean cannot be 'a'; expected an array"),
+        ("merge_occupancy(a)", "merge_occupancy: minimum cannot be 'a'; expected a number"),
+        ("running(3, mean=2)", "running: mean cannot be 2; expected true or false"),
+        ("smooth(weights=a)", "smooth: weights cannot be 'a'; expected several values"),
+    ],
+)
+def test_a_parameter_of_another_kind_is_told(text: str, told: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(told)):
+        Preparation.parse(text)
