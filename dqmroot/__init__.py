@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dqmroot.io.tables.cubes import read_cubes
     from dqmroot.io.tables.hdf5 import append_series, read_series, write_series
     from dqmroot.model import Model, load_models, save_models
+    from dqmroot.outliers import remove_outliers
     from dqmroot.plot import draw
     from dqmroot.prepare import (
         Preparation,
@@ -81,6 +82,7 @@ _HOMES = {
     "dqmroot.io.nanodqmio.interpretation": ("AsHistograms",),
     "dqmroot.io.ragged": ("map_series",),
     "dqmroot.model": ("Model", "load_models", "save_models"),
+    "dqmroot.outliers": ("remove_outliers",),
     "dqmroot.plot": ("draw",),
     "dqmroot.prepare": (
         "Preparation",
@@ -175,6 +177,7 @@ __all__ = [
     "rebin",
     "rebin_edges",
     "relative",
+    "remove_outliers",
     "report",
     "resample",
     "running",

@@ -35,7 +35,7 @@ def mean_of_largest(
         name: What the error messages call it, usually the monitoring element.
 
     Returns:
-        ``(n_ls,)`` float64. NaN for a lumisection that holds a NaN, or whose reference does.
+        ``(n_ls,)`` float64. NaN for a lumisection that is empty or holds a NaN, or whose reference does.
 
     Raises:
         UsageError: k larger than the bins, shapes that do not fit, or negative counts in a deviance.
@@ -48,7 +48,7 @@ def mean_of_largest(
     n_bins = int(np.prod(values.shape[1:]))
     if isinstance(k, bool) or int(k) != k or not 1 <= k <= n_bins:
         raise UsageError(f"{who}k = {k} largest of {n_bins} bins {values.shape[1:]}")
-    return top_mean(values, expected, int(k), kind, floor)
+    return _not_judged(values, top_mean(values, expected, int(k), kind, floor))
 
 
 def loss_map(
@@ -72,7 +72,7 @@ def loss_map(
         name: What the error messages call it.
 
     Returns:
-        ``(n_ls, [z,] [y,] x)`` float64; NaN where one of the two is.
+        ``(n_ls, [z,] [y,] x)`` float64; NaN where one of the two is, and all over an empty lumisection.
 
     Examples:
         >>> dq.loss_map(new.values(), good.values().mean(axis=0)).shape
@@ -88,9 +88,20 @@ def loss_map(
         usual = np.where(usual > 0, usual, usual[usual > 0].min())
         if kind == "squared":
             # One pass: (x/m - r/m)² = (x - r)²/m².
-            return linear(differences(values, expected), usual**2, np.zeros_like(usual))
+            return _not_judged(values, linear(differences(values, expected), usual**2, np.zeros_like(usual)))
         values, expected = values / usual, expected / usual
-    return differences(values, expected, kind, floor)
+    return _not_judged(values, differences(values, expected, kind, floor))
+
+
+def _not_judged(values: Array, out: Floats) -> Floats:
+    """Put NaN into the rows of ``out`` whose ``values``, ``(n_ls, [z,] [y,] x)``, are all 0: nothing was measured."""
+    # A few bins tell of most rows that they are not empty.
+    few = values[(slice(None), *(slice(None, None, max(size // 4, 1)) for size in values.shape[1:]))]
+    axes = tuple(range(1, values.ndim))
+    rows = np.flatnonzero(~few.any(axis=axes))
+    if rows.size:
+        out[rows[~values[rows].any(axis=axes)]] = np.nan
+    return out
 
 
 def pulls(x: ArrayLike, reference: ArrayLike, *, floor: float = 1.0, scale: bool = True, name: str = "") -> Floats:
@@ -118,7 +129,8 @@ def pulls(x: ArrayLike, reference: ArrayLike, *, floor: float = 1.0, scale: bool
             factor = expected.sum(dtype=np.float64) if expected.ndim < values.ndim else row_sums(expected)
             factor = factor / np.where((total := row_sums(values)) > 0, total, np.nan)
         factor = np.expand_dims(factor, axes)
-    return np.asarray((values * factor - expected) / np.sqrt(np.maximum(expected, floor)), np.float64)
+    found = np.asarray((values * factor - expected) / np.sqrt(np.maximum(expected, floor)), np.float64)
+    return _not_judged(values, found)
 
 
 def time_product(losses: ArrayLike, me: MonitorElement, n: int, *, gap: int = 0, partial: bool = False) -> Floats:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from dqmroot.distance import moments
 from dqmroot.errors import EmptySelectionError, UnknownNameError, UsageError
@@ -74,7 +75,9 @@ def resample(
     if not judged.any():
         raise EmptySelectionError(f"{me.name}: no lumisection with contents to resample")
     rng = np.random.Generator(np.random.PCG64(seed))
-    made = METHODS[method](values[judged], n, rng, width, nearest)
+    # A product of matrices is rounded otherwise for each number of threads.
+    with threadpool_limits(1, "blas"):
+        made = METHODS[method](values[judged], n, rng, width, nearest)
     lumi = np.arange(1, n + 1, dtype=np.uint32)
     rows = np.clip(made.reshape(n, -1), 0, None)
     if counts or method == "sample":

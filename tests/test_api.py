@@ -86,6 +86,7 @@ NAMES = [
     "rebin",
     "rebin_edges",
     "relative",
+    "remove_outliers",
     "report",
     "resample",
     "running",

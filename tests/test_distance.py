@@ -8,17 +8,46 @@ from series import counts
 
 import dqmroot as dq
 from dqmroot.errors import UnknownNameError, UsageError
+from dqmroot.kernels.top import DIFFERENCES
 
 
 def test_mean_of_largest() -> None:
-    x = np.array([[1.0, 5, 2], [0, 0, 0], [np.nan, 1, 2]])
+    x = np.array([[1.0, 5, 2], [0, 0, 1], [np.nan, 1, 2]])
     r = np.array([1.0, 2, 4])
-    np.testing.assert_allclose(dq.mean_of_largest(x, r, 2), [(9 + 4) / 2, (16 + 4) / 2, np.nan])
-    np.testing.assert_allclose(dq.mean_of_largest(x, r, 1, "chi2"), [4.5, 4, np.nan])
-    np.testing.assert_allclose(dq.mean_of_largest(x, r, 1, "pull"), [3 / 2**0.5, 2, np.nan])
-    np.testing.assert_allclose(dq.mean_of_largest(x, r, 1, "deviance"), [2 * (5 * np.log(2.5) - 3), 8, np.nan])
+    np.testing.assert_allclose(dq.mean_of_largest(x, r, 2), [(9 + 4) / 2, (9 + 4) / 2, np.nan])
+    np.testing.assert_allclose(dq.mean_of_largest(x, r, 1, "chi2"), [4.5, 9 / 4, np.nan])
+    np.testing.assert_allclose(dq.mean_of_largest(x, r, 1, "pull"), [3 / 2**0.5, 3 / 2, np.nan])
+    np.testing.assert_allclose(dq.mean_of_largest(x, r, 1, "deviance"), [2 * (5 * np.log(2.5) - 3), 4, np.nan])
     assert dq.mean_of_largest(x[:1], np.array([1.0, 0, 2]), 1, "chi2") == np.inf
     assert dq.mean_of_largest(x[:1], np.array([1.0, 0, 2]), 1, "chi2", floor=1.0) == 25
+
+
+@pytest.mark.parametrize("n_axes", [1, 2, 3])
+@pytest.mark.parametrize("shared", [True, False])
+def test_what_is_empty_or_nan_is_not_judged(n_axes: int, *, shared: bool) -> None:
+    x = counts(6, n_axes, mean=0.2, dtype="f8").values().copy()
+    x[[1, 4]] = 0
+    x[3].flat[-1] = np.nan
+    x[5] = 0
+    x[5].flat[5] = 1  # a single entry is not nothing
+    reference = np.ones(x.shape[1:] if shared else x.shape)
+    unknown = np.array([False, True, False, True, True, False])
+    axes = tuple(range(1, n_axes + 1))
+    for kind in DIFFERENCES:
+        score = dq.mean_of_largest(x, reference, 3, kind)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(np.isnan(score), unknown, kind)
+        for loss in (
+            dq.loss_map(x, reference, kind),  # type: ignore[arg-type]
+            dq.loss_map(x, reference, kind, mean_map=np.ones(x.shape[1:])),  # type: ignore[arg-type]
+        ):
+            np.testing.assert_array_equal(np.isnan(loss).all(axis=axes), unknown & (np.arange(6) != 3), kind)
+            np.testing.assert_array_equal(np.isnan(loss).any(axis=axes), unknown, kind)
+    for scale in (True, False):
+        np.testing.assert_array_equal(np.isnan(dq.pulls(x, reference, scale=scale)).any(axis=axes), unknown)
+    for found in (dq.ks_distance(x, reference), dq.shape_chi2(x, reference), dq.moments(x)[0][:, 0]):
+        np.testing.assert_array_equal(np.isnan(found), unknown)
+    assert np.isnan(dq.mean_of_largest(np.zeros((2, 3)), np.zeros(3), 1)).all()  # what is as expected, too
+    assert dq.mean_of_largest(x[:0], x[:0], 1).shape == (0,)
 
 
 @pytest.mark.parametrize(

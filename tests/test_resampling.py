@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from series import counts, profile
@@ -26,6 +30,38 @@ def test_resampled_are_like_the_originals(method: str, n_axes: int) -> None:
     whole = dq.resample(me, 5, method, counts=True, seed=3)
     np.testing.assert_array_equal(whole.contents, np.floor(whole.contents))
     assert (whole.contents >= 0).all()
+
+
+THREADS = """
+import hashlib
+import numpy as np
+import dqmroot as dq
+from dqmroot.kernels import rows
+from dqmroot.resampling import METHODS
+rows._WORTH_A_THREAD = 1
+contents = np.random.default_rng(1).poisson(50, (601, 62, 54)).astype("f8")
+axes = (dq.Axis(52, 0, 1), dq.Axis(60, 0, 1))
+flat = dq.MonitorElement("m", "TH2D", axes, np.ones(601), np.arange(601), np.ones(601), contents)
+line = dq.MonitorElement("l", "TH1D", axes[:1], np.ones(601), np.arange(601), np.ones(601), contents[:, 7])
+for me in (flat, line):
+    for method in METHODS:
+        for counts in (False, True):
+            made = dq.resample(me, 101, method, counts=counts, seed=3)
+            print(method, counts, hashlib.sha256(made.contents.tobytes() + made.entries.tobytes()).hexdigest())
+"""
+
+
+def test_the_number_of_threads_changes_nothing() -> None:
+    found = []
+    for n in ("1", "2"):
+        names = ("DQMROOT_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+        environment = {**os.environ, **dict.fromkeys(names, n)}
+        done = subprocess.run(
+            [sys.executable, "-c", THREADS], env=environment, capture_output=True, text=True, check=True
+        )
+        found.append(done.stdout.splitlines())
+    assert len(found[0]) == 4 * len(METHODS)
+    assert found[0] == found[1]
 
 
 def test_each_method_does_what_its_name_says() -> None:

@@ -103,19 +103,21 @@ def partner(work: Work) -> Boxes:
     nbins = np.array([axis.nbins for axis in work.me.axes])
     boxes = work.boxes[:, 2 - np.arange(len(nbins))]
     begin, length = boxes[:, :, 0], boxes[:, :, 1] - boxes[:, :, 0]
-    axis = np.argmax(nbins - 2 * length.max(axis=0))
-    before, after = begin[:, axis] - length[:, axis], nbins[axis] - (begin + 2 * length)[:, axis] + 1
+    before, after = begin - length, nbins - (begin + 2 * length) + 1
     free = np.maximum(before, 0) + np.maximum(after + 1, 0)
-    if (free < 1).any():
-        i = int(np.argmax(free < 1))
-        raise UsageError(f"{work.me.name}: no room to exchange {tuple(length[i])} bins in {tuple(nbins)}, x first")
+    if (free < 1).all(axis=1).any():
+        i = int(np.argmax((free < 1).all(axis=1)))
+        raise UsageError(
+            f"{work.me.name}: no room to exchange {tuple(length[i].tolist())} bins in {tuple(nbins.tolist())}, x first"
+        )
+    rows = np.arange(len(boxes))
+    axis = np.argmax(np.where(free > 0, nbins - 2 * length, -2 * nbins.max()), axis=1)
+    begin, length, before, free = (array[rows, axis] for array in (begin, length, np.maximum(before, 0), free))
     drawn = np.minimum((uniforms(work.keys, 1)[:, 0] * free).astype(np.int64), free - 1)
-    at = np.where(
-        drawn < np.maximum(before, 0), drawn + 1, begin[:, axis] + length[:, axis] + drawn - np.maximum(before, 0)
-    )
+    at = np.where(drawn < before, drawn + 1, begin + length + drawn - before)
     out = work.boxes.copy()
-    out[:, 2 - axis, 0] = at
-    out[:, 2 - axis, 1] = at + length[:, axis]
+    out[rows, 2 - axis, 0] = at
+    out[rows, 2 - axis, 1] = at + length
     return out
 
 

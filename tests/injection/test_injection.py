@@ -19,11 +19,12 @@ from dqmroot.kernels import rows
 AMOUNT: dict[str, float] = {"shifted": 2.5, "smeared": 1.5}
 
 
-def maps(n: int = 40, mean: float = 30.0) -> dq.MonitorElement:
+def maps(n: int = 40, mean: float = 30.0, bins: tuple[int, int] = (40, 24)) -> dq.MonitorElement:
     """Maps of 40 × 24 bins, about as an occupancy has them."""
-    axes = (dq.Axis(40, -20, 20), dq.Axis(24, 0, 24))
-    contents = np.random.default_rng(5).poisson(mean, (n, 26, 42)).astype(np.float32)
-    sums = contents.reshape(n, 26 * 42).sum(axis=1)
+    nx, ny = bins
+    axes = (dq.Axis(nx, -nx / 2, nx / 2), dq.Axis(ny, 0, ny))
+    contents = np.random.default_rng(5).poisson(mean, (n, ny + 2, nx + 2)).astype(np.float32)
+    sums = contents.reshape(n, (ny + 2) * (nx + 2)).sum(axis=1)
     return dq.MonitorElement(
         "Sub/map",
         "TH2F",
@@ -183,6 +184,52 @@ def test_places() -> None:
     firsts = np.array([np.argwhere(t)[0] for t in dq.inject(me, "dead", size=(5, 5), seed=2).truth])
     assert firsts.min(axis=0).tolist() == [0, 0]
     assert firsts.max(axis=0).tolist() == [19, 35]
+
+
+WHEN: dict[str, tuple[dict[str, Any], range]] = {
+    "from one on": ({"first": 21}, range(21, 41)),
+    "window": ({"first": (3, 11), "last": (3, 20)}, range(11, 21)),
+    "intermittent": ({"share": 0.5}, range(1, 41)),
+    "intermittent window": ({"first": 11, "last": 30, "share": 0.7}, range(11, 31)),
+}
+
+
+@pytest.mark.parametrize("when", WHEN)
+@pytest.mark.parametrize("where", PLACES)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_fault_is_everywhere_at_any_time(fault: str, where: str, when: str) -> None:
+    me = maps(bins=(60, 48))
+    before = me.contents.copy()
+    chosen, times = WHEN[when]
+    options: dict[str, Any] = {"where": where, "amount": AMOUNT.get(fault), "seed": 6, **chosen}
+    if (fault, where) == ("swapped", "all"):
+        with pytest.raises(UsageError, match=r"Sub/map: no room to exchange \(60, 48\) bins in \(60, 48\)"):
+            dq.inject(me, fault, **options)
+        return
+    bad = dq.inject(me, fault, **options)
+    inside = np.isin(me.lumi, times)
+    assert not bad.faulty[~inside].any()
+    assert bad.faulty.any()
+    if fault != "lost_tail":  # which leaves boxes below the tail as they are
+        share = options.get("share", FAULTS[fault].share)
+        assert share - 0.3 < bad.faulty[inside].mean() <= (1 if share == 1 else share + 0.3)
+    np.testing.assert_array_equal(bad.contents[~bad.faulty], before[~bad.faulty])
+    np.testing.assert_array_equal(bad.values()[~bad.truth], me.values()[~bad.truth])
+    assert not np.array_equal(bad.contents, before)
+    assert bad.clean is me
+    np.testing.assert_array_equal(me.contents, before)
+    again = dq.inject(me, bad.record["fault"], **json.loads(json.dumps(bad.record["parameters"])))
+    np.testing.assert_array_equal(again.contents, bad.contents)
+    np.testing.assert_array_equal(again.truth, bad.truth)
+
+
+def test_strips_of_both_axes_are_swapped() -> None:
+    me = maps()
+    bad = dq.inject(me, "swapped", where="strip", seed=2)
+    assert set(bad.truth.sum(axis=(1, 2))) == {48, 80}
+    for clean, swapped in zip(me.values(), bad.values(), strict=True):
+        np.testing.assert_array_equal(np.sort(clean, axis=None), np.sort(swapped, axis=None))
+    assert len(dq.inject(me[:0], "swapped")) == 0
 
 
 def test_times() -> None:
