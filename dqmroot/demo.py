@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from dqmroot.certification import BAD, GOOD, Certification
+from dqmroot.certification import Certification
 from dqmroot.detectors import detector
 from dqmroot.files import whole_file, write_text
 from dqmroot.io.formats import arrays
+from dqmroot.judgement import BAD, GOOD
 from dqmroot.model import Model, save_models
 from dqmroot.pipeline import Report, certify_files
 from dqmroot.prepare import Preparation

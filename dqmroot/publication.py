@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqmroot._version import __version__
-from dqmroot.certification import BAD, GOOD, NOT_JUDGED, Certification, MEResult
+from dqmroot.certification import Certification
 from dqmroot.errors import EmptySelectionError, UsageError
 from dqmroot.io.rootfile.guifile import Item, overlay_gui_file, write_gui_file
 from dqmroot.io.rootfile.guinames import EfficiencyFlag, QualityTest, Scalar, check_dataset, file_name, gui_path, plain
 from dqmroot.io.rootfile.rootobjects import Histogram
 from dqmroot.io.rootfile.scoretree import write_score_tree
+from dqmroot.judgement import BAD, GOOD, NOT_JUDGED, MEResult
 from dqmroot.series import Axis
 
 __all__ = ["check_dataset", "me_folder", "overlay", "publish"]

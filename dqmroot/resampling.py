@@ -16,6 +16,7 @@ from dqmroot.distance import moments
 from dqmroot.errors import EmptySelectionError, UnknownNameError, UsageError
 from dqmroot.kernels.faults import draw_poisson
 from dqmroot.kernels.random import keys_of
+from dqmroot.prepare.bins import storage_of
 from dqmroot.series import MonitorElement
 
 __all__ = ["METHODS", "resample"]
@@ -85,7 +86,8 @@ def resample(
     contents = np.zeros((n, *(size + 2 for size in me.bins)), me.contents.dtype if counts else np.float32)
     me.view(contents)[...] = rows.reshape(made.shape)
     zero = np.zeros(n, np.uint32)
-    return MonitorElement(me.name, me.storage, me.axes, zero, lumi, rows.sum(axis=1), contents, title=me.title)
+    storage = storage_of(me, contents.dtype)
+    return MonitorElement(me.name, storage, me.axes, zero, lumi, rows.sum(axis=1), contents, title=me.title)
 
 
 def _waves(shape: tuple[int, ...], rng: Generator) -> Array:

@@ -412,6 +412,10 @@ def concatenate(parts: Sequence[MonitorElement]) -> MonitorElement:
             )
     shared = set.intersection(*(set(part.conditions) for part in parts))
     changes["conditions"] = {key: np.concatenate([part.conditions[key] for part in parts]) for key in sorted(shared)}
+    dtype = changes["contents"].dtype
+    if first.storage.startswith("TH") and dtype != first.contents.dtype:
+        # TH1S with TH1F gives TH1F: what ROOT calls a class of these contents.
+        changes["storage"] = first.storage[:-1] + {"f4": "F", "i2": "S", "i4": "I"}.get(dtype.str[1:], "D")
     return first.replace(**changes)
 
 

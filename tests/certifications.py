@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dqmroot.certification import BAD, GOOD, NOT_JUDGED, Certification, MEResult, WorstLS, combine
-from dqmroot.examples import Examples, choose_examples
+from dqmroot.certification import Certification, combine
+from dqmroot.examples import Examples, WorstLS, choose_examples
+from dqmroot.judgement import BAD, GOOD, NOT_JUDGED, MEResult
 from dqmroot.series import Axis
 
 MAP, SHAPE, PROFILE = "Hcal/DigiTask/Occupancy/depth/depth1", "CSC/FEDIntegrity/FEDTotalEventSize", "Tracking/Mean"

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from samples import PREPARE, FarFromMean, spectrum, trained
 
-from dqmroot.certification import BAD, GOOD, NOT_JUDGED, certify, load_certification
+from dqmroot.certification import certify, load_certification
 from dqmroot.detectors import detector
 from dqmroot.errors import InputError, UnknownNameError, UsageError
+from dqmroot.judgement import BAD, GOOD, NOT_JUDGED
 from dqmroot.model import Model
 from dqmroot.prepare import Preparation
 from dqmroot.runs import RunMask

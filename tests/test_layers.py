@@ -20,6 +20,7 @@ ROWS = [
     {"model"},
     {"learning"},
     {"examples", "deployment"},
+    {"judgement"},
     {"certification"},
     {"publication"},
     {"reports"},
@@ -61,7 +62,7 @@ HOMES = {
     "matplotlib": {"plot"},
     "PIL": {"plot"},
     "mplhep": {"plot"},
-    "keras": {"detectors", "resampling"},
+    "keras": {"detectors"},
     "scipy": {"detectors", "evaluate", "resampling"},
     "sklearn": {"detectors", "combine", "evaluate"},
     "threadpoolctl": {"resampling"},
@@ -123,6 +124,12 @@ def test_imports_run_downward(name: str, path: Path) -> None:
         elif parts[0] not in sys.stdlib_module_names and parts[0] != "dqmroot":
             assert parts[0] in HOMES, f"{name} imports {parts[0]}, which has no home"
             assert head in HOMES[parts[0]], f"{parts[0]} is not at home in {name}"
+
+
+def test_keras_comes_through_one_door() -> None:
+    """Whoever imports it elsewhere lets TensorFlow's greeting out."""
+    at_home = {name for name, path in modules() if any(one.split(".")[0] == "keras" for one in imports(path))}
+    assert at_home == {"detectors.backend"}
 
 
 @pytest.mark.parametrize(("name", "path"), [(n, p) for n, p in modules() if n.startswith("io.")], ids=str)

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from certifications import MAP, PROFILE, SHAPE, make_certification
 
-from dqmroot.certification import NOT_JUDGED, Certification
+from dqmroot.certification import Certification
 from dqmroot.errors import EmptySelectionError, InputError, OutputError, UsageError
+from dqmroot.judgement import NOT_JUDGED
 from dqmroot.publication import overlay, publish
 
 DATASET = "/ZeroBias/Run2017B-dqmroot-v1/DQMIO"
@@ -258,7 +259,7 @@ def test_numbers_that_are_none(tmp_path: Path) -> None:
 def test_three_dimensions_and_doubles(tmp_path: Path) -> None:
     import ROOT
 
-    from dqmroot.certification import WorstLS
+    from dqmroot.examples import WorstLS
     from dqmroot.series import Axis
 
     cert = make_certification((("a", "TH1F"), ("b", "TH1F")), runs=(RUN,))

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dqmroot.certification import BAD, GOOD, MEResult, WorstLS
 from dqmroot.errors import InputError, UsageError
-from dqmroot.examples import MOST_BINS, MOST_LS, Examples, choose_examples
+from dqmroot.examples import MOST_BINS, MOST_LS, Examples, WorstLS, choose_examples
 from dqmroot.files import whole_file
+from dqmroot.judgement import BAD, GOOD, MEResult
 from dqmroot.series import Axis
 
 __all__ = ["PieceResults", "load_results", "merge_results", "read_head", "save_results"]

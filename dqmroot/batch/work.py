@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from dqmroot.batch.index import FileIndex, identity, index_once
 from dqmroot.batch.results import PieceResults, load_results, merge_results, save_results
-from dqmroot.certification import BAD, GOOD, NOT_JUDGED, MEResult, combine, judge
+from dqmroot.certification import combine
 from dqmroot.combine import TRAINED
 from dqmroot.deployment import read_models
 from dqmroot.errors import DQMWarning, InputError, UsageError
 from dqmroot.files import whole_folder
 from dqmroot.io.formats import arrays
+from dqmroot.judgement import BAD, GOOD, NOT_JUDGED, MEResult, judge
 from dqmroot.model import Model, load_combiner
 from dqmroot.publication import publish
 from dqmroot.reports import report

@@ -81,7 +81,7 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _certify(args: argparse.Namespace) -> int:
-    from dqmroot.certification import BAD
+    from dqmroot.judgement import BAD
     from dqmroot.pipeline import DEFAULT_DATASET, certify_files
 
     with progress(args) as report:

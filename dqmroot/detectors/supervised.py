@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dqmroot.detectors.backend import values_of
+from dqmroot.detectors.backend import load_keras, values_of
 from dqmroot.detectors.base import Progress, Sample, Sees
 from dqmroot.detectors.faults import DEFAULT_FAULTS, FaultMaker, classes_of
 from dqmroot.detectors.network import Network
@@ -99,8 +99,7 @@ class Supervised(Network):
         return images, np.eye(self.classes, dtype=np.float32)[label]
 
     def _loss(self) -> Callable[[Any, Any], Any]:
-        from keras import ops
-
+        ops = load_keras().ops
         weights = np.asarray(self.class_weights or (1.0,) * self.classes, np.float32)
 
         def loss(truth: Any, logits: Any) -> Any:
@@ -202,9 +201,8 @@ class CNNClassifier(Supervised):
 
     def build(self, bins: tuple[int, ...]) -> Any:
         """Return the network; it gives logits, one per class."""
-        import keras
-        from keras import layers
-
+        keras = load_keras()
+        layers = keras.layers
         if min(bins) < 8:
             raise UsageError(f"detector {self.name}: needs maps of at least 8 × 8 bins, got {bins}")
         seed, policy = self.seeds(), self.precision
@@ -309,9 +307,8 @@ class SignificanceNetwork(Supervised):
 
     def build(self, bins: tuple[int, ...]) -> Any:
         """Return the network; it gives logits, one per class, that of good being 0."""
-        import keras
-        from keras import layers, ops
-
+        keras = load_keras()
+        layers, ops = keras.layers, keras.ops
         seed, policy, n = self.seeds(), self.precision, self.classes - 1
 
         def conv(nodes: int, dtype: str = policy, **more: Any) -> Any:
@@ -364,9 +361,10 @@ def _start_from_significance(hidden: Sequence[Any], evident: Sequence[Any]) -> N
 
 def _Offset(n: int, name: str) -> Any:  # noqa: N802
     """Return a layer that adds a learnt constant to each channel, below zero at first: faults are rare."""
-    import keras
+    keras = load_keras()
+    layer: Any = keras.layers.Layer
 
-    class Offset(keras.layers.Layer):  # type: ignore[misc]
+    class Offset(layer):  # type: ignore[misc]
         def build(self, shape: Any) -> None:
             self.offset = self.add_weight(shape=(n,), initializer=keras.initializers.Constant(-8.0), name="offset")
 

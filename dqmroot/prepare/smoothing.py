@@ -60,7 +60,8 @@ class Smooth(Step):
             window = np.ones(weights) if isinstance(weights, int) else np.asarray(weights, np.float64)
             normed.append(window / window.sum())
         dtype = np.dtype(np.float64 if me.contents.dtype == np.float64 else np.float32)
-        changes: dict[str, Any] = {"storage": storage_of(me, dtype)}
+        # Whole numbers of four bytes do not fit into float32.
+        changes: dict[str, Any] = {"storage": storage_of(me, np.result_type(me.contents.dtype, dtype))}
         for what in _SUMS:
             array = getattr(me, what)
             if array is not None and (what != "sumw2" or me.is_profile):

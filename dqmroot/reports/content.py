@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqmroot._version import __version__
-from dqmroot.certification import BAD, GOOD, NOT_JUDGED, Certification, MEResult
+from dqmroot.certification import Certification
 from dqmroot.conditions import Conditions
+from dqmroot.judgement import BAD, GOOD, NOT_JUDGED, MEResult
 from dqmroot.publication import me_folder
 from dqmroot.reports.packing import pack, round_digits
 from dqmroot.runs import RunMask

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dqmroot.certification import BAD, Certification, MEResult
+from dqmroot.certification import Certification
+from dqmroot.judgement import BAD, MEResult
 from dqmroot.reports.packing import pack_exact, pack_rough
 
 __all__ = ["me_contents"]

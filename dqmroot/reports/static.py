@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dqmroot.certification import Certification, MEResult
+from dqmroot.certification import Certification
 from dqmroot.errors import UsageError
 from dqmroot.evaluate import Calibration
 from dqmroot.files import folder_name
+from dqmroot.judgement import MEResult
 from dqmroot.labels import Labels
 from dqmroot.plot import (
     LABEL,

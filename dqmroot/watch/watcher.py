@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqmroot.batch.index import index_file, latest_versions
-from dqmroot.certification import Certification, MEResult, combine
+from dqmroot.certification import Certification, combine
 from dqmroot.config import Watch
 from dqmroot.deployment import read_models
 from dqmroot.errors import DQMError, DQMWarning, InputError, UsageError
 from dqmroot.files import whole_folder, write_text
 from dqmroot.io.formats import arrays
+from dqmroot.judgement import MEResult
 from dqmroot.model import Model
 from dqmroot.publication import check_dataset, publish
 from dqmroot.runs import RunMask

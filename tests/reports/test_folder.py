@@ -13,10 +13,11 @@ import pytest
 from certifications import MAP, make_certification, make_large
 from packed import unpack
 
-from dqmroot.certification import BAD, load_certification
+from dqmroot.certification import load_certification
 from dqmroot.cli import main
 from dqmroot.conditions import Conditions
 from dqmroot.errors import EmptySelectionError, InputError, UsageError
+from dqmroot.judgement import BAD
 from dqmroot.reports import gui_files, report
 from dqmroot.reports.content import overview, run_content
 from dqmroot.reports.pictures import me_contents
