@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import uproot
 
+from dqmroot.cli import main
 from dqmroot.errors import DQMWarning, InputError, UnknownNameError, UsageError
 from dqmroot.io import formats
 from dqmroot.io.rootfile.flatwrite import flat_writer
@@ -76,6 +77,18 @@ def test_every_way_to_read(one_of_each: dict[str, Path], kind: str) -> None:
         formats.arrays(path, ["A/b", "A/c"])
     with pytest.warns(DQMWarning, match="in no file: A/c"):
         formats.arrays(path, ["A/b", "A/c"], missing="warn")
+
+
+@pytest.mark.parametrize("kind", ["series", "flat", "table", "cubes"])
+def test_faults_go_from_every_kind_of_file_to_hdf5(one_of_each: dict[str, Path], tmp_path: Path, kind: str) -> None:
+    out, truth = tmp_path / "faulty.h5", series()
+    words = ["--fault", "dead", "--set", "size=[2,1]", "--set", "first=2", "--seed", "3", "-o", str(out)]
+    assert main(["inject", str(one_of_each[kind]), "--me", "A/b", *words]) == 0
+    bad, clean, where = (formats.read(out, name) for name in ("A/b", "clean/A/b", "truth/A/b"))
+    np.testing.assert_array_equal(clean.values(), truth.values())
+    assert where.values().sum(axis=(1, 2)).tolist() == [0, 2]
+    np.testing.assert_array_equal(bad.values(), np.where(where.values() > 0, 0, truth.values()))
+    assert Path(f"{out}.labels.csv").read_text().splitlines() == ["run,lumi,good,kind", "7,1,1,", "7,2,0,dead 2×1"]
 
 
 def test_together(one_of_each: dict[str, Path], tmp_path: Path) -> None:

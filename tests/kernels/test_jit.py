@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,9 +25,10 @@ print(hits, jit.cache_folder())
 """
 
 
-def start(kind: str, **environment: str) -> subprocess.Popen[str]:
+def start(kind: str, *, code: str = WORK, folder: Path | None = None, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", WORK, kind],
+        [sys.executable, "-c", code, kind],
+        cwd=folder,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -80,6 +82,35 @@ def test_no_safe_place_is_no_error(tmp_path: Path, where: str) -> None:
     hits, folder = finish(start("f4", DQMROOT_CACHE=str(place)))
     tmp_path.chmod(0o700)
     assert (hits, folder) == (0, "None")
+
+
+def test_an_install_folder_that_is_read_only_is_no_hindrance(tmp_path: Path) -> None:
+    import dqmroot
+
+    place = tmp_path / "site" / "dqmroot"
+    shutil.copytree(Path(dqmroot.__file__).parent, place, ignore=shutil.ignore_patterns("__pycache__"))
+    before = {path: path.stat().st_mtime_ns for path in place.rglob("*")}
+    for path in [place, *before]:
+        path.chmod(0o500 if path.is_dir() else 0o400)
+    # The superuser writes where others may not: that nothing is written there is looked at, too.
+    where = {"PYTHONPATH": str(place.parent), "PYTHONDONTWRITEBYTECODE": "1", "NUMBA_CACHE_DIR": ""}
+    home = {"HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": "", "DQMROOT_CACHE": ""}
+    told = []
+    for _ in range(2):
+        process = start(
+            "f4",
+            folder=tmp_path,
+            code=f"import dqmroot; assert {str(place)!r} in dqmroot.__file__\n{WORK}",
+            **where,
+            **home,
+        )
+        told.append(finish(process))
+    after = {path: path.stat().st_mtime_ns for path in place.rglob("*")}
+    for path in [place, *before]:
+        path.chmod(0o700)
+    assert [hits for hits, _ in told] == [0, 2]
+    assert {Path(folder).parent for _, folder in told} == {tmp_path / "home" / ".cache" / "dqmroot"}
+    assert after == before
 
 
 def test_nothing_is_compiled_at_import() -> None:
