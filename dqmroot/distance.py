@@ -172,11 +172,14 @@ def ks_distance(x: ArrayLike, reference: ArrayLike, *, name: str = "") -> Floats
     Returns:
         ``(n_ls,)`` float64 from 0 to 1; NaN for an empty lumisection.
 
+    Raises:
+        UsageError: Negative counts, or shapes that do not fit.
+
     Examples:
         >>> dq.ks_distance(new.values(), good.values().mean(axis=0)).shape
         (50,)
     """
-    values, expected, _ = _pair(x, reference, "squared", name)
+    values, expected, _ = _pair(x, reference, "deviance", name)
     if expected.ndim < values.ndim:
         expected = expected[np.newaxis]
     forward = _largest_gap(values, expected)
@@ -237,6 +240,9 @@ def moments(x: ArrayLike, axes: Sequence[Axis] | None = None) -> tuple[Floats, F
     Returns:
         ``(n_ls, n_axes)`` float64 each, x first; NaN for a lumisection whose contents do not add up to more than 0.
 
+    Raises:
+        UsageError: The axes have other bins than the contents.
+
     Examples:
         >>> mean, deviation = dq.moments([[0.0, 4.0, 0.0]], [dq.Axis(3, 0, 3)])
         >>> float(mean[0, 0]), float(deviation[0, 0])
@@ -244,6 +250,9 @@ def moments(x: ArrayLike, axes: Sequence[Axis] | None = None) -> tuple[Floats, F
     """
     values = np.asarray(x)
     n_axes = values.ndim - 1
+    bins = tuple(axis.nbins for axis in reversed(axes)) if axes is not None else values.shape[1:]
+    if n_axes < 1 or bins != values.shape[1:]:
+        raise UsageError(f"moments of contents of shape {values.shape} along axes of {bins} bins")
     means, widths = np.empty((len(values), n_axes)), np.empty((len(values), n_axes))
     for i in range(n_axes):
         where = n_axes - i

@@ -135,6 +135,22 @@ def test_cumulative_distances_see_the_order_of_the_bins() -> None:
     assert dq.ks_distance(maps, other) == pytest.approx(0.5)
 
 
+def test_negative_counts_have_no_cumulative_distance() -> None:
+    x = np.array([[1.0, -1, 2]])
+    for distance in (dq.ks_distance, dq.shape_chi2):
+        with pytest.raises(UsageError, match=r"me: negative counts, contents of shape \(1, 3\)"):
+            distance(x, np.ones(3), name="me")
+        with pytest.raises(UsageError, match=r"me: contents of shape \(1, 3\) and a reference of shape \(4,\)"):
+            distance(np.abs(x), np.ones(4), name="me")
+
+
+def test_moments_need_the_axes_of_the_contents() -> None:
+    me = counts(6)
+    for axes in (me.axes[:1], me.axes[::-1]):
+        with pytest.raises(UsageError, match=r"moments of contents of shape \(6, 8, 12\) along axes of"):
+            dq.moments(me.values(), axes)
+
+
 def test_moments() -> None:
     me = counts(6)
     means, widths = dq.moments(me.values(), me.axes)

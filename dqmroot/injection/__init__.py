@@ -171,7 +171,10 @@ def _events(me: MonitorElement, events: str | ArrayLike | None) -> NDArray[np.fl
         if events not in me.conditions:
             raise UnknownNameError("condition", events, me.conditions, me.name)
         events = me.conditions[events]
-    found = np.broadcast_to(np.asarray(events, np.float64), (len(me),)).copy()
+    given = np.asarray(events, np.float64)
+    if given.shape not in {(), (1,), (len(me),)}:
+        raise UsageError(f"{me.name}: numbers of events of shape {given.shape} for {len(me)} lumisections")
+    found = np.broadcast_to(given, (len(me),)).copy()
     if not (found > 0).all():
         raise UsageError(f"{me.name}: the number of events must be above 0 in every lumisection")
     return found

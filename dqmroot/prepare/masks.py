@@ -68,7 +68,10 @@ class DropEmpty(BinStep):
                 out[:, -1] = flat[:, rest].sum(axis=1, dtype=np.float64)
                 changes[what] = out
         storage = "TProfile" if me.is_profile else f"TH1{me.storage[-1]}"
-        return me.replace(axes=(Axis(len(at), 0, len(at), title="kept bins"),), storage=storage, **changes)
+        labels = me.axes[0].labels if len(me.axes) == 1 else ()
+        labels = tuple(labels[i - 1] for i in at) if labels else ()
+        axis = Axis(len(at), 0, len(at), None, labels, "kept bins")
+        return me.replace(axes=(axis,), storage=storage, **changes)
 
     def invert(self, bins: Array, axes: Sequence[Axis]) -> Array:
         """Put the bins back in their places; NaN in those left out."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from dqmroot.errors import NotFittedError, UsageError
+from dqmroot.errors import ModelMismatchError, NotFittedError, UsageError
 from dqmroot.prepare.bins import Cuts, merge_bins, need_axes, regroup
 from dqmroot.prepare.step import Array, BinStep
 from dqmroot.series import Axis, MonitorElement
@@ -131,20 +131,23 @@ class MergeOccupancy(BinStep):
     def apply(self, me: MonitorElement, *, errors: bool = True) -> MonitorElement:
         """Return the series in the merged bins."""
         del errors
-        cuts = self._cuts(me.name)
+        cuts = self._cuts(me.name, me.axes)
         return merge_bins(me, [regroup(axis, c) for axis, c in zip(me.axes, cuts, strict=True)], cuts)
 
     def invert(self, bins: Array, axes: Sequence[Axis]) -> Array:
         """Show each bin in all the bins it is the sum of."""
-        return spread(bins, axes, self._cuts(""))
+        return spread(bins, axes, self._cuts("", axes))
 
     def restore(self, bins: Array, before: MonitorElement) -> Array:
         """Share each bin out evenly."""
-        return share(bins, before, self._cuts(before.name))
+        return share(bins, before, self._cuts(before.name, before.axes))
 
-    def _cuts(self, me: str) -> list[Cuts]:
+    def _cuts(self, me: str, axes: Sequence[Axis]) -> list[Cuts]:
         if self.cuts is None:
             raise NotFittedError(f"{me}: the step {self.name} has learnt no bins yet: fit the preparation first")
+        bins, learnt = tuple(axis.nbins for axis in reversed(axes)), tuple(cut[-1] - 2 for cut in reversed(self.cuts))
+        if bins != learnt:
+            raise ModelMismatchError(f"{me}: bins {bins}, but the step {self.name} learnt {learnt}")
         return [np.asarray(cut, np.int64) for cut in self.cuts]
 
 

@@ -330,6 +330,11 @@ def test_an_injected_series_is_a_series() -> None:
         ({"fault": "shifted"}, UsageError, "needs an amount: shift, in units of the axis"),
         ({"fault": "shifted", "amount": 1, "axis": "z"}, UnknownNameError, "unknown axis 'z'"),
         ({"fault": "hot", "events": "event"}, UnknownNameError, "unknown condition 'event'.*nearest: events"),
+        (
+            {"fault": "hot", "events": [1, 2]},
+            UsageError,
+            r"Sub/Folder/me: numbers of events of shape \(2,\) for 8 lumisections",
+        ),
         ({"fault": "hot", "events": 0}, UsageError, "the number of events must be above 0"),
         ({"fault": "dead", "share": 2}, UsageError, "share of faulty lumisections must be from 0 to 1"),
         ({"fault": "swapped", "size": (12, 8)}, UsageError, "no room to exchange"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from series import AXES, counts, profile
 
 import dqmroot as dq
-from dqmroot.errors import NotFittedError, UnknownNameError, UsageError
+from dqmroot.errors import ModelMismatchError, NotFittedError, UnknownNameError, UsageError
 from dqmroot.prepare import Preparation, Step
 from dqmroot.prepare.step import step_from_dict
 
@@ -70,6 +70,30 @@ def test_rebin_sums_neighbours_and_keeps_labels_and_edges() -> None:
     np.testing.assert_array_equal(after.axes[1].bin_edges, [0, 2, 8, 20, 40])
     assert after.axes[2].labels == ("a, b", "d")
     np.testing.assert_array_equal(after.variances(), wanted)
+
+
+@pytest.mark.parametrize("n_axes", [1, 2, 3])
+def test_errors_and_labels_follow_every_change_of_bins(n_axes: int) -> None:
+    me = counts(n_axes=n_axes)
+    letters = tuple("abcdefghijkl")
+    axes = (dq.Axis(12, -6, 6, labels=letters), *me.axes[1:])
+    me = me.replace(axes=axes, sumw2=2.0 * me.contents, storage=f"TH{n_axes}F")
+    contents = me.contents.copy()
+    contents[..., 5] = 0
+    holes = me.replace(contents=contents, sumw2=2.0 * contents)
+    wanted = {
+        dq.rebin(*(3, 2, 2)[:n_axes]): ("a, b, c", "d, e, f", "g, h, i", "j, k, l"),
+        dq.rebin_edges(x=[-4, -1, 5]): ("c, d, e", "f, g, h, i, j, k"),
+        dq.crop(x=(3, 5)): ("d", "e"),
+        dq.include_flow(): ("", *letters, ""),
+        dq.merge_occupancy(0.0001): ("a", "b", "c", "d", "e, f", *letters[6:]),
+        dq.drop_empty(): letters[:4] + letters[5:] if n_axes == 1 else (),
+    }
+    for step, labels in wanted.items():
+        after = step.fit(holes).apply(holes)
+        assert after.axes[0].labels == labels, step
+        np.testing.assert_allclose(after.variances(flow=True), 2 * np.asarray(after.values(flow=True), float))
+        assert after.variances().shape == (len(me), *after.bins)
 
 
 def test_rebin_of_a_profile_is_what_root_makes_of_it() -> None:
@@ -181,6 +205,15 @@ def test_masked_bins_are_hidden(make: object) -> None:
 def test_what_does_not_fit_is_told_with_the_name(step: Step, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         step.apply(counts())
+
+
+def test_bins_that_were_not_learnt_are_told() -> None:
+    other = counts().replace(axes=(dq.Axis(13, 0, 1), AXES[1]), contents=np.ones((8, 10, 15), np.float32))
+    for step in (dq.merge_occupancy(), dq.drop_empty(), dq.relative(), dq.standardise()):
+        fitted = step.fit(counts())
+        for me in (other, counts(n_axes=1)):
+            with pytest.raises(ModelMismatchError, match=f"Sub/Folder/me: .*, but the step {step.name} learnt"):
+                fitted.apply(me)
 
 
 def test_factors_are_whole_and_positive() -> None:

@@ -179,6 +179,39 @@ def test_running_mean_of_a_profile_is_that_of_all_entries() -> None:
     np.testing.assert_allclose(after.values()[1], wanted)
 
 
+def test_profiles_add_as_root_adds_them() -> None:
+    root = pytest.importorskip("ROOT")
+    rng = np.random.default_rng(8)
+    made = []
+    for i in range(4):
+        one = root.TProfile(f"p{i}", "", 12, -6, 6)
+        one.SetDirectory(root.nullptr)
+        for x, y in zip(rng.uniform(-7, 7, 300), rng.normal(i, 2, 300), strict=True):
+            one.Fill(x, y)
+        made.append(one)
+    cells = range(14)
+    me = dq.MonitorElement(
+        "p",
+        "TProfile",
+        (dq.Axis(12, -6, 6),),
+        run=np.full(4, 1),
+        lumi=np.arange(1, 5),
+        entries=np.array([one.GetEntries() for one in made]),
+        contents=np.array([[one.GetArray()[i] for i in cells] for one in made]),
+        sumw2=np.array([[one.GetSumw2()[i] for i in cells] for one in made]),
+        bin_entries=np.array([[one.GetBinEntries(i) for i in cells] for one in made]),
+    )
+    total = made[0].Clone("total")
+    total.SetDirectory(root.nullptr)
+    for one in made[1:]:
+        total.Add(one)
+    inner = range(1, 13)
+    for after in (dq.add_lumisections(me, 4)[:1], dq.running(4).apply(me)[3:]):
+        np.testing.assert_allclose(after.values()[0], [total.GetBinContent(i) for i in inner], rtol=1e-12)
+        np.testing.assert_allclose(np.sqrt(after.variances()[0]), [total.GetBinError(i) for i in inner], rtol=1e-9)
+        assert after.entries[0] == total.GetEntries()
+
+
 @pytest.mark.parametrize("form", ["sqrt", "anscombe", "freeman_tukey", "log"])
 def test_stabilised_counts_spread_alike(form: str) -> None:
     me = counts(4000, 1, mean=50)
