@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dqmroot.errors import EmptySelectionError, UsageError
+from dqmroot.scientific import load_scipy
 
 __all__ = ["TRAINED", "Combiner", "combine_flags"]
 
@@ -85,6 +86,7 @@ class Combiner:
             EmptySelectionError: A class is missing.
             UsageError: Shapes that do not fit.
         """
+        load_scipy()
         from sklearn.linear_model import LogisticRegression
 
         table, label = np.atleast_2d(np.asarray(scores, np.float64)), np.asarray(good)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dqmroot.errors import EmptySelectionError, UsageError
+from dqmroot.scientific import load_scipy
 
 __all__ = [
     "Calibration",
@@ -199,6 +200,7 @@ def false_discovery_rate(false_rate: float, detection: float, prevalence: float)
 
 def rate_interval(count: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Return the interval of Clopper and Pearson (Biometrika 26 (1934) 404) for a rate seen ``count`` times in ``n``."""
+    load_scipy()
     from scipy.stats import beta
 
     if n < 1 or not 0 <= count <= n:
@@ -214,6 +216,7 @@ def auc_interval(area: float, n_good: int, n_bad: int, confidence: float = 0.95)
 
     An AUC of exactly 1 (or 0) gets the interval of one wrong pair of LS in as many as the smaller class has.
     """
+    load_scipy()
     from scipy.stats import norm
 
     if area in {0.0, 1.0}:

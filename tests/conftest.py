@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import scipy.linalg  # noqa: F401 - before ROOT: tests use SciPy directly too, see dqmroot.scientific
 from hypothesis import settings
 
 # The same examples on every machine, however slow it is; HYPOTHESIS_PROFILE=search looks for new ones.

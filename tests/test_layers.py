@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 ROWS = [
-    {"errors", "_version", "kernels", "display"},
+    {"errors", "_version", "kernels", "display", "scientific"},
     {"series", "runs", "config", "files", "labels", "scores"},
     {"conditions", "selection"},
     {"io", "prepare", "injection", "distance", "plot"},
@@ -63,7 +63,7 @@ HOMES = {
     "PIL": {"plot"},
     "mplhep": {"plot"},
     "keras": {"detectors"},
-    "scipy": {"detectors", "evaluate", "resampling"},
+    "scipy": {"scientific", "detectors", "evaluate"},
     "sklearn": {"detectors", "combine", "evaluate"},
     "threadpoolctl": {"resampling"},
     "onnx": {"deployment"},

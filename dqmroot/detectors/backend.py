@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dqmroot.scientific import load_scipy
+
 __all__ = ["load_keras", "values_of", "weights_of"]
 
 
@@ -23,6 +25,7 @@ def load_keras() -> Any:
     """
     if "keras" in sys.modules:
         return sys.modules["keras"]
+    load_scipy()  # JAX takes its linear algebra from SciPy
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow's C++ code logs to the file descriptor before it reads any setting.
     sys.stderr.flush()

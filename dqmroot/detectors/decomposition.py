@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dqmroot.detectors.base import Detector, Progress, Sample, Sees
 from dqmroot.detectors.shapes import check_length, flat, largest
 from dqmroot.errors import UsageError
+from dqmroot.scientific import load_scipy
 
 __all__ = ["NMF", "PCA"]
 
@@ -80,6 +81,7 @@ class PCA(_Decomposition):
         if n < 1 or not np.ptp(rows, axis=0).any():
             self.components_ = np.zeros((0, rows.shape[1]))  # one LS, or all the same: the mean is all there is
             return
+        load_scipy()
         from sklearn.decomposition import PCA as sk_PCA  # noqa: N811
 
         self.components_ = np.asarray(sk_PCA(n, random_state=self.seed).fit(rows).components_, np.float64)
@@ -117,6 +119,7 @@ class NMF(_Decomposition):
         rows = flat(x)
         if (rows < 0).any():
             raise UsageError(f"{self.name}: negative contents in the training LS")
+        load_scipy()
         from sklearn.decomposition import non_negative_factorization
 
         n = min(self.components, *rows.shape)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dqmroot.errors import UsageError
+from dqmroot.scientific import load_scipy
 
 __all__ = ["Cluster", "clusters", "coincidence"]
 
@@ -46,6 +47,7 @@ def clusters(badness: ArrayLike, cut: float, *, smallest: int = 1, around: Seque
     Returns:
         By LS, the worst first.
     """
+    load_scipy()
     from scipy.ndimage import label
 
     values = np.asarray(badness, np.float64)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dqmroot.detectors.base import Detector, Progress, Sample, Sees
 from dqmroot.detectors.shapes import blocks, check_length, flat
 from dqmroot.errors import UsageError
+from dqmroot.scientific import load_scipy
 
 __all__ = ["IsolationForest", "OneClassSVM"]
 
@@ -42,6 +43,7 @@ class IsolationForest(Detector):
         self.seed = seed
 
     def _learn(self, x: NDArray[np.float32], sample: Sample, progress: Progress | None) -> None:
+        load_scipy()
         from sklearn.ensemble import IsolationForest as SkForest
 
         rows = x.reshape(len(x), -1)
@@ -122,6 +124,7 @@ class OneClassSVM(Detector):
         self.samples = samples
 
     def _learn(self, x: NDArray[np.float32], sample: Sample, progress: Progress | None) -> None:
+        load_scipy()
         from sklearn.svm import OneClassSVM as SkSVM
 
         rows = flat(x)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dqmroot.detectors.base import Detector, Progress, Sample, Sees
 from dqmroot.detectors.shapes import flat, largest, mean_shape, scaled
 from dqmroot.errors import UsageError
+from dqmroot.scientific import load_scipy
 
 __all__ = ["BetaBinomial", "Chi2", "Kolmogorov", "MaxPull"]
 
@@ -156,6 +157,7 @@ def _log_beta_binomial(
     k: NDArray[np.float64], n: NDArray[np.float64], alpha: NDArray[np.float64], beta: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return ln BB(k; n, α, β) without the terms that do not depend on k."""
+    load_scipy()
     from scipy.special import gammaln
 
     return np.asarray(

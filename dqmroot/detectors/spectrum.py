@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dqmroot.detectors.base import Detector, Progress, Sample, Sees
 from dqmroot.detectors.shapes import blocks, check_length, flat, runs_of, shares, stretched
 from dqmroot.errors import UnknownNameError, UsageError
+from dqmroot.scientific import load_scipy
 
 __all__ = ["ProfiledSpectrum", "peak_of"]
 
@@ -101,6 +102,7 @@ class ProfiledSpectrum(Detector):
 
 def peak_of(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return where each spectrum peaks, ``(n_ls,)`` in bins: the centroid of the smoothed core above 80 % of its maximum."""
+    load_scipy()
     from scipy.ndimage import gaussian_filter1d
 
     smooth = gaussian_filter1d(rows, max(_SMOOTHING * rows.shape[1], 1e-3), axis=1, mode="nearest")
