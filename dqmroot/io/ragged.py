@@ -40,9 +40,11 @@ def from_series(series: Iterable[MonitorElement]) -> Arrays:
     """
     table: list[MEInfo] = []
     kept: dict[str, list[tuple[int, MonitorElement]]] = {}
+    names: set[str] = set()
     for number, me in enumerate(series):
-        if any(info.name == me.name for info in table):
+        if me.name in names:
             raise UsageError(f"{me.name}: given twice; concatenate its lumisections first")
+        names.add(me.name)
         runs = tuple(int(run) for run in np.unique(me.run))
         whole = int(np.count_nonzero(me.lumi == 0))
         table.append(MEInfo(me.name, me.storage, me.axes, me.title, len(me) - whole, runs, whole))
