@@ -1,11 +1,27 @@
-"""SciPy beside ROOT: its linear algebra has to find the BLAS that it brings itself."""
+"""Libraries that do not go together in one process, unless each looks into its own: SciPy after ROOT, XRootD after TensorFlow."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-__all__ = ["load_scipy"]
+__all__ = ["load_scipy", "own_symbols"]
+
+
+@contextmanager
+def own_symbols() -> Iterator[None]:
+    """Libraries that are loaded within look into their own first; for those that others in the process would spoil.
+
+    XRootD's client, loaded after TensorFlow, otherwise crashes the process.
+    """
+    flags = sys.getdlopenflags()
+    sys.setdlopenflags(flags | getattr(os, "RTLD_DEEPBIND", 0))  # not on every system; the clashes were seen on Linux
+    try:
+        yield
+    finally:
+        sys.setdlopenflags(flags)
 
 
 def load_scipy() -> None:
@@ -17,9 +33,5 @@ def load_scipy() -> None:
     """
     if "scipy.linalg" in sys.modules or not {"ROOT", "cppyy"} & sys.modules.keys():
         return
-    flags = sys.getdlopenflags()
-    sys.setdlopenflags(flags | getattr(os, "RTLD_DEEPBIND", 0))  # not on every system; the clash was seen on Linux
-    try:
+    with own_symbols():
         import scipy.linalg  # noqa: F401
-    finally:
-        sys.setdlopenflags(flags)

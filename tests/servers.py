@@ -40,7 +40,8 @@ def start_xrootd(folder: Path, work: Path, port: int | None = None) -> tuple[sub
         for each in (work, config):
             shutil.chown(each, "xrootd")
         command += ["-R", "xrootd"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # In a session of its own: what it signals its process group does not reach the tests.
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 15
     while time.monotonic() < deadline:
         with socket.socket() as sock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -39,3 +40,29 @@ def scores(first: str, then: str) -> np.ndarray:
 )
 def test_root_changes_no_number(first: str, then: str) -> None:
     np.testing.assert_allclose(scores(first, then), scores("", ""), rtol=1e-12)
+
+
+AFTER_TENSORFLOW = """
+from dqmroot.detectors.backend import load_keras
+load_keras()
+import dqmroot.io.storage.remote as remote
+from dqmroot.errors import InputError
+remote.TIMEOUT = 1
+try:
+    remote.XRootDSource("root://127.0.0.1:1//nowhere.root")
+except InputError:
+    print("told")
+"""
+
+
+def test_xrootd_lives_beside_tensorflow() -> None:
+    if importlib.util.find_spec("XRootD") is None:
+        pytest.skip("no XRootD client installed")
+    told = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", AFTER_TENSORFLOW],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (told.returncode, told.stdout.strip()) == (0, "told"), told.stderr[-2000:]

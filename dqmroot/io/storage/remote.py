@@ -17,6 +17,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 from dqmroot._version import __version__
 from dqmroot.errors import InputError, MissingExtraError
+from dqmroot.scientific import own_symbols
 
 __all__ = ["TIMEOUT", "HttpSource", "XRootDSource", "coalesce"]
 
@@ -205,8 +206,9 @@ class XRootDSource(_Remote):
 
     def _opened(self) -> Any:
         try:
-            from XRootD import client
-            from XRootD.client.flags import OpenFlags
+            with own_symbols():
+                from XRootD import client
+                from XRootD.client.flags import OpenFlags
         except ImportError as error:
             raise MissingExtraError("xrootd", "xrootd") from error
         with self._lock:
