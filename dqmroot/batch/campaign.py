@@ -85,7 +85,7 @@ def run_campaign(
     Raises:
         DQMError: Nothing could be done: no input, no model, an impossible setting.
     """
-    from dqmroot.batch.cluster import dashboard, open_client
+    from dqmroot.batch.cluster import dashboard, job_logs, open_client, tell_without_workers
 
     check(campaign)
     paths = expand(campaign.inputs.files)
@@ -96,7 +96,14 @@ def run_campaign(
             address = client.scheduler_info()["address"]
             log("cluster", scheduler=address, dashboard=dashboard(client))
             say(f"scheduler {address}" + (f", dashboard {dashboard(client)}" if dashboard(client) else ""))
-            told = _Running(campaign, client, log, report, say).run(paths, retrain)
+
+            def tell(seconds: float) -> None:
+                log("no worker", seconds=seconds)
+                place = job_logs(campaign, kind)
+                say(f"no worker for {seconds:.0f} s, waiting on" + (f"; what jobs said is in {place}" if place else ""))
+
+            with tell_without_workers(client, tell):
+                told = _Running(campaign, client, log, report, say).run(paths, retrain)
         sweep(Path(campaign.output.folder))
         log("finished", status=told.status, **told.summary)
     finally:

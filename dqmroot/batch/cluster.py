@@ -7,8 +7,9 @@ import importlib.util
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from distributed import Client, LocalCluster
 from dqmroot.config import Campaign, Site
 from dqmroot.errors import MissingExtraError, UsageError
 
-__all__ = ["ENVIRONMENT", "dashboard", "job_script", "open_client"]
+__all__ = ["ENVIRONMENT", "dashboard", "job_logs", "job_script", "open_client", "tell_without_workers"]
 
 # One thread each: the parallel work is the workers'. TensorFlow, BLAS and Numba all count cores otherwise.
 ENVIRONMENT = {
@@ -37,6 +38,8 @@ ENVIRONMENT = {
 
 # Dask pauses a worker whose memory is full until it falls; what TensorFlow holds never does, and all would wait.
 _NEVER_FALLS = ("target", "spill", "pause")
+
+_FIRST, _SELDOM = 30.0, 3600.0  # s without a worker until that is told first, and at most between two times
 
 
 @contextmanager
@@ -101,6 +104,44 @@ def dashboard(client: Client) -> str:
     return client.dashboard_link if importlib.util.find_spec("bokeh") is not None else ""
 
 
+@contextmanager
+def tell_without_workers(client: Client, tell: Callable[[float], None]) -> Iterator[None]:
+    """Call ``tell(seconds)`` while the scheduler has no worker, ever more seldom: a queue may be long, or no job able to start.
+
+    Args:
+        client: Whose scheduler.
+        tell: Called from a thread of its own, with the seconds for which there has been none.
+    """
+    over = threading.Event()
+
+    def look() -> None:
+        without, wait = 0.0, _FIRST
+        while not over.wait(wait):
+            with suppress(OSError, ValueError):  # the scheduler is going away: its own error tells
+                if client.scheduler_info(n_workers=-1)["workers"]:
+                    without, wait = 0.0, _FIRST
+                    continue
+                without += wait
+                wait = min(2 * wait, _SELDOM)
+                tell(without)
+
+    thread = threading.Thread(target=look, name="dqmroot-workers", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(1.0)  # it may be asking a scheduler that has gone
+
+
+def job_logs(campaign: Campaign, kind: str) -> str:
+    """Return the folder that the jobs of a site write what they say into; none elsewhere."""
+    if kind == "local":
+        return ""
+    site: Site = getattr(campaign, kind)
+    return site.log_folder or str(Path(campaign.output.folder) / "logs")
+
+
 def _site_cluster(campaign: Campaign, kind: str, jobs: int | None = None) -> Any:
     """Start a scheduler here and hand its workers to the site."""
     try:
@@ -108,7 +149,7 @@ def _site_cluster(campaign: Campaign, kind: str, jobs: int | None = None) -> Any
     except ImportError as error:
         raise MissingExtraError("dask-jobqueue", "batch") from error
     site: Site = getattr(campaign, kind)
-    log_folder = site.log_folder or str(Path(campaign.output.folder) / "logs")
+    log_folder = job_logs(campaign, kind)
     Path(log_folder).mkdir(parents=True, exist_ok=True)
     exports = ENVIRONMENT | {f"DASK_DISTRIBUTED__WORKER__MEMORY__{what.upper()}": "False" for what in _NEVER_FALLS}
     worker_args = ["--worker-port", site.worker_ports] if site.worker_ports else []

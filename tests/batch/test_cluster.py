@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from distributed import LocalCluster
 from loopback import slurm_missing, slurm_of_one_node
 from tests_batch import everything, make
 
 from dqmroot.batch.campaign import run_campaign
-from dqmroot.batch.cluster import job_script, open_client
+from dqmroot.batch.cluster import job_logs, job_script, open_client
 from dqmroot.config import Campaign, Inputs, Output, Resources, Site
 from dqmroot.errors import IncompleteError, UsageError
 
@@ -98,6 +99,31 @@ def test_a_real_slurm_runs_a_campaign(files: list[Path], models: Path, scheduler
     assert len(jobs) >= 2
     run_campaign(make(files, models, tmp_path / "local", scheduler))
     assert everything(tmp_path / "slurm") == everything(tmp_path / "local")
+
+
+def test_a_campaign_without_workers_says_so_and_goes_on_when_one_comes(
+    files: list[Path], models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dqmroot.batch.cluster._FIRST", 0.2)
+    with LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=":0") as cluster:
+        said: list[str] = []
+
+        def say(line: str) -> None:
+            said.append(line)
+            if line.startswith("no worker"):
+                cluster.scale(1)
+
+        told = run_campaign(make(files, models, tmp_path / "out", cluster.scheduler_address), say=say)
+    assert (told.status, told.summary["lumisections"]) == (0, 120)
+    assert "no worker for 0 s, waiting on" in said
+    rows = map(json.loads, (tmp_path / "out" / "log.jsonl").read_text().splitlines())
+    assert [row["seconds"] for row in rows if row["event"] == "no worker"][:1] == [0.2]
+
+
+def test_where_jobs_of_a_site_write_is_told(plain: Campaign) -> None:
+    assert job_logs(plain, "local") == ""
+    assert job_logs(plain, "slurm") == str(Path(plain.output.folder) / "logs")
+    assert job_logs(dataclasses.replace(plain, htcondor=Site(log_folder="/logs")), "htcondor") == "/logs"
 
 
 @pytest.mark.slow
