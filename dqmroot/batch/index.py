@@ -111,7 +111,7 @@ def index_file(path: str, mes: Patterns = None) -> FileIndex:
         key = (blocks.run[mine].astype(np.uint64) << np.uint64(32)) | blocks.lumi[mine]
         np.add.at(counts[:, column], np.searchsorted(keys, key), (blocks.stop - blocks.first)[mine])
         tree = file.trees[name]
-        entry_bytes[column] = tree.branch.member("fTotBytes") / max(len(tree), 1)
+        entry_bytes[column] = tree.total_bytes / max(len(tree), 1)
     return FileIndex(path, file.uuid, file.source.size, time_ns, keys, counts, entry_bytes)
 
 

@@ -273,7 +273,7 @@ def _pieces(file: NanoFile, asked: dict[str, Asked], step: int) -> Iterator[dict
     size = np.zeros(len(every))
     for tree, key in keys.items():
         baskets = file.trees[tree].values
-        per_entry = file.trees[tree].branch.member("fTotBytes") / max(baskets.n_entries, 1)
+        per_entry = file.trees[tree].total_bytes / max(baskets.n_entries, 1)
         size += np.bincount(np.searchsorted(every, key), minlength=len(every)) * per_entry
     piece_of = np.floor((np.cumsum(size) - size) / step).astype(np.int64)
     for piece in np.unique(piece_of):

@@ -122,7 +122,7 @@ def uproot_object(file: NanoFile, tree: str, entry: int) -> Any:
     Raises:
         InputError: uproot cannot.
     """
-    branch = file.trees[tree].branch
+    branch = file.trees[tree].branch()
     try:
         return branch.array(_interpretation(branch), entry_start=entry, entry_stop=entry + 1, library="np")[0]
     except Exception as error:

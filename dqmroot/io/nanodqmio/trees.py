@@ -1,14 +1,14 @@
 """nanoDQMIO and DQMIO files: trees, the ``Indices`` of their blocks, and the names of their entries.
 
-A file is opened through uproot, which tells where the baskets lie; the baskets themselves are read here. The format is
-CMSSW's ``DQMRootOutputModule``: one tree per type (`FullName`, `Flags`, `Value`), and one row of ``Indices`` for each block
-of entries that belong to one (run, lumisection, type).
+A file is opened through uproot; where the baskets lie is taken from the records of the trees, and the baskets are read here.
+The format is CMSSW's ``DQMRootOutputModule``: one tree per type (`FullName`, `Flags`, `Value`), and one row of ``Indices`` for
+each block of entries that belong to one (run, lumisection, type).
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,8 @@ import uproot
 from numpy.typing import NDArray
 
 from dqmroot.errors import InputError
-from dqmroot.io.storage.baskets import Baskets, Payload
+from dqmroot.io.nanodqmio.treerecord import TreeRecord, first_entries, parse_tree, record_of
+from dqmroot.io.storage.baskets import Baskets
 from dqmroot.io.storage.inflate import Inflater
 from dqmroot.io.storage.source import SeekableSource, Source, open_source
 from dqmroot.kernels.names import index_names, rehash
@@ -58,14 +59,16 @@ class Tree:
         names: Baskets of the full names.
         values: Baskets of the values.
         header: Whether each value begins with its class name.
-        branch: uproot's branch of the values.
+        total_bytes: Bytes of the values once inflated.
+        branch: Gives uproot's branch of the values.
     """
 
     name: str
     names: Baskets
     values: Baskets
     header: bool
-    branch: Any = field(repr=False)
+    total_bytes: int
+    branch: Callable[[], Any] = field(repr=False)
 
     def __len__(self) -> int:
         return self.values.n_entries
@@ -166,11 +169,11 @@ def _open(source: Source) -> NanoFile:
     keys = top.classnames(recursive=False, cycle=False)
     if keys.get("Indices") != "TTree":
         raise InputError(source.path, "not a DQMIO file: it has no tree Indices")
-    indices = top["Indices"]
+    indices = _record(top, "Indices")
     columns = {name: _column(source, indices, name, dtype) for name, dtype in _COLUMNS.items()}
     known = set(_TABLE_15)
-    found = {name: top[name] for name, kind in keys.items() if name in known and kind == "TTree"}
-    trees = {name: _tree(source, name, tree) for name, tree in found.items() if tree.num_entries > 0}
+    found = {name: _record(top, name) for name, kind in keys.items() if name in known and kind == "TTree"}
+    trees = {name: _tree(source, top, name, tree) for name, tree in found.items() if tree.n_entries > 0}
     uuid = top.file.uuid.hex
     blocks, lumis = _blocks(source.path, columns, trees, _tables(found))
     return NanoFile(source, uuid, trees, blocks, lumis)
@@ -183,7 +186,15 @@ def _file_end(source: Source) -> int:
     return int.from_bytes(head[12:20] if large else head[12:16], "big")
 
 
-def _column(source: Source, tree: Any, name: str, dtype: Any) -> NDArray[Any]:
+def _record(top: Any, name: str) -> TreeRecord:
+    """Where the baskets of a tree lie; through uproot where its record is laid out in a way of its own."""
+    key = top.key(name)
+    chunk, _ = key.get_uncompressed_chunk_cursor()
+    found = parse_tree(np.asarray(chunk.raw_data, np.uint8).tobytes(), key.fKeylen)
+    return found or record_of(top[name], {*_COLUMNS, "FullName", "Value"})
+
+
+def _column(source: Source, tree: TreeRecord, name: str, dtype: Any) -> NDArray[Any]:
     """Read a branch of plain numbers."""
     baskets = _baskets(source, tree, name)
     kind = np.dtype(dtype).newbyteorder(">")
@@ -199,7 +210,7 @@ def _column(source: Source, tree: Any, name: str, dtype: Any) -> NDArray[Any]:
     return np.concatenate(parts) if parts else np.empty(0, dtype)
 
 
-def _tree(source: Source, key: str, tree: Any) -> Tree:
+def _tree(source: Source, top: Any, key: str, tree: TreeRecord) -> Tree:
     if tree.name != key:
         raise InputError(source.path, f"the tree calls itself {tree.name!r}", key)
     names = _baskets(source, tree, "FullName")
@@ -207,37 +218,24 @@ def _tree(source: Source, key: str, tree: Any) -> Tree:
     if names.n_entries != values.n_entries:
         what = f"{names.n_entries} names for {values.n_entries} values"
         raise InputError(source.path, what, tree.name)
-    branch = tree["Value"]
-    return Tree(key, names, values, branch.classname == "TBranchObject", branch)
+    value = tree.branches["Value"]
+    return Tree(key, names, values, value.classname == "TBranchObject", value.total_bytes, lambda: top[key]["Value"])
 
 
-def _baskets(source: Source, tree: Any, name: str) -> Baskets:
+def _baskets(source: Source, tree: TreeRecord, name: str) -> Baskets:
     """Positions of the baskets of a branch, checked."""
-    if name not in tree:
+    if name not in tree.branches:
         raise InputError(source.path, f"not a DQMIO file: no branch {name}", tree.name)
-    branch = tree[name]
-    seek = np.asarray(branch.member("fBasketSeek"), np.int64)
-    n = int(np.flatnonzero(np.append(seek, 0) == 0)[0])
-    seek = seek[:n]
-    nbytes = np.asarray(branch.member("fBasketBytes"), np.int64)[:n]
-    entries = int(branch.member("fEntries"))
-    first = np.asarray(branch.member("fBasketEntry"), np.int64)[: n + 1]
-    if len(first) == n:
-        first = np.append(first, entries)
-    if n == 0:
-        first = np.zeros(1, np.int64)
-    embedded: tuple[Payload, ...] = ()
-    if first[-1] != entries:
-        if not hasattr(branch, "_cursor_baskets"):
-            # uproot forgets to hand this on from TBranch to TBranchObject.
-            branch._cursor_baskets = branch._bases[0]._cursor_baskets
-        embedded = tuple(_embedded(basket) for basket in branch.embedded_baskets)
-        first = np.append(first, first[-1] + np.cumsum([payload.n_entries for payload in embedded], dtype=np.int64))
+    branch = tree.branches[name]
+    first = first_entries(branch.seek, branch.first, branch.n_entries)
+    n = len(first) - 1
+    seek, nbytes = branch.seek[:n], branch.nbytes[:n]
+    embedded = branch.embedded if first[-1] != branch.n_entries else ()
+    first = np.append(first, first[-1] + np.cumsum([payload.n_entries for payload in embedded], dtype=np.int64))
     good = (
         len(nbytes) == n
-        and len(first) == n + 1 + len(embedded)
         and first[0] == 0
-        and first[-1] == entries
+        and first[-1] == branch.n_entries
         and bool(np.all(np.diff(first) >= 0))
         and bool(np.all((seek > 0) & (nbytes > 0) & (nbytes <= source.size) & (seek <= source.size - nbytes)))
     )
@@ -246,20 +244,6 @@ def _baskets(source: Source, tree: Any, name: str) -> Baskets:
             source.path, f"the baskets of branch {name} contradict each other or the size of the file", tree.name
         )
     return Baskets(source.path, tree.name, name, seek, nbytes, first, embedded)
-
-
-def _embedded(basket: Any) -> Payload:
-    """Bring a basket that uproot found inside the tree's record into the form of the others."""
-    data = np.asarray(basket.data, np.uint8)
-    offsets = basket.byte_offsets
-    n = int(basket.num_entries)
-    table = np.zeros(0 if offsets is None else n + 2, ">u4")
-    if offsets is not None:
-        table[0] = n + 1
-        table[1 : n + 1] = np.asarray(offsets[:n])
-    whole = np.concatenate([data, table.view(np.uint8)])
-    whole.flags.writeable = False
-    return Payload(whole, len(data), 0, n)
 
 
 def _blocks(
