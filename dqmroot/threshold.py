@@ -136,7 +136,8 @@ def find_working_point(
     elif method in _NEED_BAD:
         threshold = _with_bad(method, number, array, bad)
     elif method == "false_rate":
-        allowed = int(number * n)
+        # The product is rounded: the most of which the share, rounded as it is told, is not above the number.
+        allowed = next(k for k in range(int(number * n) + 1, -1, -1) if k == 0 or k / n <= number)
         threshold = float(array[n - 1 - allowed])
         if allowed == 0:
             note = f"{n} good LS cannot show a false rate of {number:g}: the cut is their largest score"

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dqmroot.errors import EmptySelectionError, UnknownNameError, UsageError
@@ -27,6 +27,8 @@ def test_quantile() -> None:
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=2, max_size=200), st.floats(0.001, 0.9))
+@example([0.0] + [1.0] * 9, 0.8999999999999999)  # 10 × the rate is rounded up to 9
+@example([0.0] * 71 + [1.0] * 29, 0.29)  # 100 × the rate is rounded down to below 29
 def test_false_rate_is_kept_and_no_smaller_cut_keeps_it(scores: list[float], rate: float) -> None:
     point = find_working_point("false_rate", rate, scores)
     values = np.array(scores)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -122,12 +123,19 @@ def _matrices(graph: Graph, step: Step, axes: Sequence[Axis]) -> Callable[[str],
         matrices.append(matrix / matrix[0].sum())
 
     def multiply(value: str) -> str:
+        sizes = list(shape)
         for where, matrix in enumerate(matrices):
             if np.array_equal(matrix, np.eye(*matrix.shape)):
                 continue
-            order = [i for i in range(ndim + 1) if i != where + 1] + [where + 1]
-            turned = graph.add("Transpose", value, perm=order)
-            value = graph.add("Transpose", graph.add("MatMul", turned, matrix), perm=np.argsort(order).tolist())
+            # From the left along all axes but the last: what is turned round is fused with the product by onnxruntime, which
+            # up to 1.22 cannot do that in double precision.
+            if where == ndim - 1:
+                value = graph.add("MatMul", value, matrix)
+            else:
+                lines = graph.reshape(value, math.prod(sizes[:where]), sizes[where], math.prod(sizes[where + 1 :]))
+                value = graph.add("MatMul", matrix.T, lines)
+            sizes[where] = matrix.shape[1]
+            value = graph.reshape(value, *sizes) if where < ndim - 1 else value
         return value
 
     return multiply

@@ -334,8 +334,8 @@ class SignificanceNetwork(Supervised):
             flat_evidence = ops.reshape(
                 evidence + (live - 1) * 1e4 * float(height * width == 1), (-1, bins[0] * bins[1], n)
             )
-            parts.append(ops.logsumexp(flat_evidence, axis=1))
-        logits = parts[0] if len(parts) == 1 else ops.logsumexp(ops.stack(parts, axis=1), axis=1)
+            parts.append(ops.logsumexp(flat_evidence, axis=(1,)))
+        logits = parts[0] if len(parts) == 1 else ops.logsumexp(ops.stack(parts, axis=1), axis=(1,))
         if self.hidden > 1:
             _start_from_significance(hidden, evident)
         return keras.Model(given, ops.concatenate([ops.zeros_like(logits[:, :1]), logits], axis=1))
