@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dqmroot.kernels.jit import fast_kernel, inner_kernel
+from dqmroot.kernels.jit import bare_kernel, inner_kernel
 from dqmroot.kernels.rows import over_rows, rows, target
+from dqmroot.kernels.stream import begin_at, close_line, fetch, gather, room
 
 __all__ = ["even_groups", "group_bins", "merge"]
 
@@ -36,7 +37,10 @@ def merge(values: Array, starts: Sequence[Array], dtype: DTypeLike | None = None
     cuts = [np.array([0, 1])] * (3 - len(cuts)) + cuts
     size = tuple(len(cut) - 1 for cut in cuts)
     made = target(out, (shape[0], *size), values.dtype if dtype is None else dtype)
-    over_rows(_merge, shape[0], flat.nbytes, flat, *strides, *cuts, even_groups(cuts[2]), made.reshape(-1))
+    result = made.reshape(-1)
+    work = (flat, *strides, *cuts, even_groups(cuts[2]), result)
+    own = lambda: (np.empty(cuts[2][-1] - cuts[2][0]), *gather(result, size[2]))  # noqa: E731
+    over_rows(_merge, shape[0], flat.nbytes, *work, own=own)
     return made.reshape(shape[:1] + size[4 - values.ndim :])
 
 
@@ -49,47 +53,64 @@ def even_groups(cuts: Array) -> NDArray[np.int64]:
     return np.array([0, 0, 1])
 
 
-@fast_kernel
-def _merge(first, last, flat, sn, sz, sy, zs, ys, xs, even, out):  # type: ignore[no-untyped-def]
-    group_bins(first, last, flat, sn, sz, sy, zs, ys, xs, even, out)
+@bare_kernel
+def _merge(first, last, flat, sn, sz, sy, zs, ys, xs, even, out, summed, line, mark):  # type: ignore[no-untyped-def]
+    begin_at(out, mark, first * (len(zs) - 1) * (len(ys) - 1) * (len(xs) - 1))
+    group_bins(first, last, flat, sn, sz, sy, zs, ys, xs, even, out, summed, line, mark)
+    close_line(out, line, mark)
 
 
 @inner_kernel
-def group_bins(first, last, flat, sn, sz, sy, zs, ys, xs, even, out):  # type: ignore[no-untyped-def]
-    """Sum groups of bins as `merge` has it; ``out`` is flat, ``even`` is what `even_groups` found."""
+def group_bins(first, last, flat, sn, sz, sy, zs, ys, xs, even, out, summed, line, mark):  # type: ignore[no-untyped-def]
+    """Sum groups of bins as `merge` has it, and write them by way of ``line`` and ``mark``.
+
+    ``even`` is what `even_groups` found, ``summed`` float64 memory for a line of bins.
+    """
     # Indices are unsigned: a signed one that may be negative is not vectorised, and a slice counts its references.
     # What is the same for all rows is read anew for each line: the compiler would make one loop for each case.
     nz, ny, nx = len(zs) - 1, len(ys) - 1, len(xs) - 1
-    line = np.empty(xs[nx] - xs[0])
+    length = xs[nx] - xs[0]
     for i in range(first, last):
         for c in range(nz):
             for b in range(ny):
                 high = ys[b + 1] - ys[b]
                 lines = (zs[c + 1] - zs[c]) * high
                 start = i * sn + zs[c] * sz + ys[b] * sy + xs[0]
+                fetch(flat, start, start + length)
+                if lines == 1 and even[2] == 2 and even[1] - even[0] == nx:
+                    at = room(out, line, mark, nx)
+                    for a in range(nx):
+                        line[np.uintp(at + a)] = np.float64(flat[np.uintp(start + 2 * a)]) + np.float64(
+                            flat[np.uintp(start + 2 * a + 1)]
+                        )
+                    continue
                 if lines == 1:
-                    for x in range(len(line)):
-                        line[x] = flat[np.uintp(start + x)]
+                    for x in range(length):
+                        summed[np.uintp(x)] = flat[np.uintp(start + x)]
                 else:
                     other = start + (sy if high > 1 else sz)
-                    for x in range(len(line)):
-                        line[x] = np.float64(flat[np.uintp(start + x)]) + np.float64(flat[np.uintp(other + x)])
+                    fetch(flat, other, other + length)
+                    for x in range(length):
+                        summed[np.uintp(x)] = np.float64(flat[np.uintp(start + x)]) + np.float64(
+                            flat[np.uintp(other + x)]
+                        )
                 for j in range(2, lines):
                     other = start + j // high * sz + j % high * sy
-                    for x in range(len(line)):
-                        line[x] += flat[np.uintp(other + x)]
-                at = ((i * nz + c) * ny + b) * nx
+                    fetch(flat, other, other + length)
+                    for x in range(length):
+                        summed[np.uintp(x)] += flat[np.uintp(other + x)]
+                at = room(out, line, mark, nx)
                 low, high, factor = even[0], even[1], even[2]
                 for e in range(low + nx - high):
                     a = e if e < low else high + e - low
                     total = 0.0
                     for x in range(xs[a] - xs[0], xs[a + 1] - xs[0]):
-                        total += line[np.uintp(x)]
-                    out[np.uintp(at + a)] = total
+                        total += summed[np.uintp(x)]
+                    line[np.uintp(at + a)] = total
                 begin, at = xs[low] - xs[0], at + low
                 if factor == 1:
                     for a in range(high - low):
-                        out[np.uintp(at + a)] = line[np.uintp(begin + a)]
+                        line[np.uintp(at + a)] = summed[np.uintp(begin + a)]
                 else:
                     for a in range(high - low):
-                        out[np.uintp(at + a)] = line[np.uintp(begin + 2 * a)] + line[np.uintp(begin + 2 * a + 1)]
+                        line[np.uintp(at + a)] = summed[np.uintp(begin + 2 * a)] + summed[np.uintp(begin + 2 * a + 1)]

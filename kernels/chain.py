@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dqmroot.kernels.bins import even_groups, group_bins
-from dqmroot.kernels.jit import fast_kernel
+from dqmroot.kernels.jit import bare_kernel
 from dqmroot.kernels.rows import over_rows, rows, target
-from dqmroot.kernels.scale import CACHED, MAXIMUM, Region, find_maxima, find_sums, invert_divisors, multiply
+from dqmroot.kernels.scale import CACHED, MAXIMUM, Region, cell_of, normalise_rows, scale_rows
+from dqmroot.kernels.stream import LARGE, begin_at, close_line, gather
 from dqmroot.kernels.top import top_mean
 
-__all__ = ["prepare", "score"]
+__all__ = ["kept", "prepare", "score"]
 
 Array = NDArray[Any]
 
@@ -38,20 +40,29 @@ def prepare(
         ``(n, …)`` float32 for float32, else float64; ``(n,)`` divisors (1 without a mode) and
         ``(n,)`` the number of negative results before the division.
     """
-    n, cuts = len(values), _cuts(region, factors)
+    n, (cuts, even) = len(values), _cuts(region, factors)
     size = tuple(len(cut) - 1 for cut in cuts)
-    divisor, negative = np.ones(n), np.zeros(n, np.int64)
-    made = target(out, (n, *size), _kept(values))
+    made = target(out, (n, *size), kept(values))
     result = made.reshape((n, *size[4 - values.ndim :]))
+    divisor, negative = np.ones(n), np.zeros(n, np.int64)
     if not mode and math.prod(factors[:-1]) == 1 and factors[-1] < 3:
         cut = values[(slice(None), *(slice(*pair) for pair in region))]
-        over_rows(_by_numpy, n, cut.nbytes, cut, factors[-1], result)
-        return result, divisor, negative
+        if made.nbytes < LARGE:
+            over_rows(_by_numpy, n, cut.nbytes, cut, factors[-1], result)
+            return result, divisor, negative
+        if factors[-1] == 1:
+            return scale_rows(cut, divisor, result.dtype, result), divisor, negative
     flat, strides, _ = rows(values)
-    maximum = MAXIMUM[mode] if mode else None
-    normalisation = (divisor, negative) if mode else (None, None)
-    work = (flat, *strides, *cuts, even_groups(cuts[2]), maximum, *normalisation, made.reshape(-1))
-    over_rows(_prepare, n, flat.nbytes, *work)
+    to = made.reshape(-1)
+    step = max(1, CACHED // max(math.prod(size), 1)) if mode else 0
+
+    def own() -> tuple[Array, ...]:
+        block = np.empty(step * math.prod(size))
+        memory = (block, block.view(np.int64), np.zeros(5, np.int64), *cell_of(block))
+        return np.empty(cuts[2][-1] - cuts[2][0]), *memory, *gather(to, size[2])
+
+    normalisation = (MAXIMUM[mode], divisor, negative) if mode else (None, None, None)
+    over_rows(_prepare, n, flat.nbytes, flat, *strides, *cuts, even, step, *normalisation, to, own=own)
     return result, divisor, negative
 
 
@@ -85,7 +96,7 @@ def score(
     n, size = len(values), tuple((high - low) // by for (low, high), by in zip(region, factors, strict=True))
     step = max(1, min(n, _CACHED // max(math.prod(size), 1)))
     # The same memory again and again, little enough that it lies in the cache when it is compared.
-    memory = np.empty((step, *size), _kept(values))
+    memory = np.empty((step, *size), kept(values))
     out, negative = np.empty(n), np.empty(n, np.int64)
     for begin in range(0, n, step):
         end = min(begin + step, n)
@@ -94,29 +105,72 @@ def score(
     return out, negative
 
 
-def _kept(values: Array) -> type[np.floating[Any]]:
+def kept(values: Array) -> type[np.floating[Any]]:
+    """Type of what `prepare` makes of ``values``."""
     return np.float32 if values.dtype == np.float32 else np.float64
 
 
-def _cuts(region: Region, factors: tuple[int, ...]) -> list[Array]:
-    """Where the groups begin and end, along three axes."""
+@lru_cache(maxsize=256)
+def _cuts(region: Region, factors: tuple[int, ...]) -> tuple[tuple[Array, ...], Array]:
+    """Where the groups begin and end, along three axes, and what `even_groups` finds along x."""
     inside = ((0, 1),) * (3 - len(region)) + tuple(region)
     by = (1,) * (3 - len(factors)) + tuple(factors)
-    return [np.arange(low, high + 1, factor) for (low, high), factor in zip(inside, by, strict=True)]
+    cuts = tuple(np.arange(low, high + 1, factor) for (low, high), factor in zip(inside, by, strict=True))
+    return cuts, even_groups(cuts[2])
 
 
-@fast_kernel
-def _prepare(first, last, flat, sn, sz, sy, zs, ys, xs, even, maximum, divisor, negative, out):  # type: ignore[no-untyped-def]
+@bare_kernel
+def _prepare(  # type: ignore[no-untyped-def]
+    first,
+    last,
+    flat,
+    sn,
+    sz,
+    sy,
+    zs,
+    ys,
+    xs,
+    even,
+    step,
+    maximum,
+    divisor,
+    negative,
+    out,
+    summed,
+    block,
+    signs,
+    place,
+    factor,
+    cell,
+    value,
+    line,
+    mark,
+):
     size = (len(zs) - 1) * (len(ys) - 1) * (len(xs) - 1)
-    # Few rows at a time, so that they are still in the cache when they are divided.
-    step = max(1, CACHED // max(size, 1))
-    factor = np.empty(step)
-    for begin in range(first, last, step):
-        end = min(begin + step, last)
-        group_bins(begin, end, flat, sn, sz, sy, zs, ys, xs, even, out)
-        if divisor is not None:
-            find_sums(begin, end, out, size, 0, 0, 0, 1, 0, 1, 0, size, divisor, negative)
-            if maximum is not None:
-                find_maxima(begin, end, out, size, 0, 0, 0, 1, 0, 1, 0, size, divisor)
-            invert_divisors(begin, end, divisor, factor)
-            multiply(begin, end, out, size, 0, 0, 1, 1, size, begin, factor, out)
+    begin_at(out, mark, first * size)
+    if divisor is None:
+        group_bins(first, last, flat, sn, sz, sy, zs, ys, xs, even, out, summed, line, mark)
+    else:
+        # Few rows at a time, so that they are still in the cache when they are divided.
+        for begin in range(first, last, step):
+            end = min(begin + step, last)
+            place[2], place[3] = 0, len(block)
+            group_bins(begin, end, flat, sn, sz, sy, zs, ys, xs, even, block, summed, block, place)
+            normalise_rows(
+                begin,
+                end,
+                block,
+                signs,
+                begin,
+                size,
+                maximum,
+                divisor,
+                negative,
+                out,
+                factor,
+                cell,
+                value,
+                line,
+                mark,
+            )
+    close_line(out, line, mark)

@@ -33,7 +33,16 @@ from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
-__all__ = ["cache_folder", "fast_kernel", "inner_kernel", "kernel", "part_kernel", "steady_kernel"]
+__all__ = [
+    "bare_kernel",
+    "bare_part",
+    "cache_folder",
+    "fast_kernel",
+    "inner_kernel",
+    "kernel",
+    "part_kernel",
+    "steady_kernel",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -52,6 +61,14 @@ def fast_kernel(function: F) -> F:
     return _compiled(function, fastmath=_FAST, error_model="numpy")
 
 
+def bare_kernel(function: F) -> F:
+    """Compile like `fast_kernel` what gets all its memory from its caller.
+
+    Nobody counts references then, which takes longer than a short row, and there is less to compile.
+    """
+    return _compiled(function, fastmath=_FAST, error_model="numpy", _nrt=False)
+
+
 def inner_kernel(function: F) -> F:
     """Make ``function`` a part of the text of each kernel that calls it: neither compiled nor called by itself."""
     made: F = numba.njit(inline="always")(function)
@@ -61,6 +78,11 @@ def inner_kernel(function: F) -> F:
 def part_kernel(function: F) -> F:
     """Compile like `kernel` what only other kernels call."""
     return _compiled(function, error_model="python", fastmath=False, no_cpython_wrapper=True)
+
+
+def bare_part(function: F) -> F:
+    """Compile like `bare_kernel` what only other kernels call."""
+    return _compiled(function, fastmath=_FAST, error_model="numpy", _nrt=False, no_cpython_wrapper=True)
 
 
 def steady_kernel(function: F) -> F:

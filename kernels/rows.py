@@ -122,19 +122,29 @@ def set_threads(n: int | None) -> None:
     _asked = n
 
 
-def over_rows(loop: Callable[..., object], n: int, work: int, *arguments: object) -> None:
-    """Call ``loop(first, last, *arguments)`` until rows 0 to ``n`` are done; ``work`` is the number of their bytes."""
+def over_rows(
+    loop: Callable[..., object], n: int, work: int, *arguments: object, own: Callable[[], tuple[Array, ...]] = tuple
+) -> None:
+    """Share rows 0 to ``n`` out over threads.
+
+    Args:
+        loop: Called with the first row, the last (exclusive), the arguments, and what ``own`` gives.
+        n: Number of rows.
+        work: Number of their bytes.
+        arguments: The same for all threads.
+        own: Makes the memory that each thread needs for itself.
+    """
     parts = min(n, work // _WORTH_A_THREAD)
     workers = min(threads(), parts) if parts > 1 else 1
     if workers <= 1:
-        loop(0, n, *arguments)
+        loop(0, n, *arguments, *own())
         return
     cuts = [n * part // workers for part in range(workers + 1)]
     # The first call compiles; only one thread needs to.
     pool = _pool(workers - 1)
-    rest = [pool.submit(loop, a, b, *arguments) for a, b in itertools.pairwise(cuts[1:])]
+    rest = [pool.submit(loop, a, b, *arguments, *own()) for a, b in itertools.pairwise(cuts[1:])]
     try:
-        loop(cuts[0], cuts[1], *arguments)
+        loop(cuts[0], cuts[1], *arguments, *own())
     finally:
         for part in rest:
             part.result()

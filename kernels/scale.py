@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dqmroot.kernels.jit import fast_kernel, inner_kernel
+from dqmroot.kernels.jit import bare_kernel, inner_kernel
 from dqmroot.kernels.rows import lines, over_rows, rows, target
+from dqmroot.kernels.stream import PIECE, begin_at, close_line, fetch, gather, room
 
 __all__ = [
     "CACHED",
     "MAXIMUM",
     "Region",
+    "cell_of",
     "divisors",
-    "find_maxima",
-    "find_sums",
-    "invert_divisors",
     "linear",
-    "multiply",
     "normalise",
+    "normalise_rows",
     "row_sums",
     "scale_rows",
+    "signs_of",
 ]
 
 Array = NDArray[Any]
@@ -32,7 +32,10 @@ Region = tuple[tuple[int, int], ...]
 # None is known when a loop is compiled, so that the integral gets a loop of its own.
 MAXIMUM = {"integral": None, "maximum": True}
 # So many bins are worked on twice in a row.
-CACHED = 1 << 13
+CACHED = 1 << 11
+
+# The same in a loop over them that is not compiled.
+_CACHED_ROWS = 1 << 17
 
 _LANES = 8
 
@@ -55,13 +58,28 @@ def normalise(
     """
     whole = all(low == 0 and high == size for (low, high), size in zip(region, values.shape[1:], strict=True))
     flat, strides, shape = lines(values) if whole else rows(values)
-    box = _box(region, shape, whole=whole)
+    size = math.prod(shape[1:])
     made = target(out, shape, values.dtype if dtype is None else dtype)
-    divisor = np.empty(shape[0])
-    negative = np.empty(shape[0], np.int64)
-    work = (flat, *strides, *shape[1:], *box, MAXIMUM[mode], divisor, negative, made.reshape(-1))
-    over_rows(_normalise, shape[0], flat.nbytes, *work)
+    divisor, negative, result = np.empty(shape[0]), np.empty(shape[0], np.int64), made.reshape(-1)
+    if whole and strides[0] == size == shape[3]:
+        work = (flat, signs_of(flat), size, MAXIMUM[mode], divisor, negative, result)
+        over_rows(_normalise, shape[0], flat.nbytes, *work, own=lambda: (*cell_of(flat), *gather(result)))
+    else:
+        box = (flat, *strides, *_box(region, shape, whole=whole), MAXIMUM[mode], divisor, negative)
+        over_rows(_by_parts, shape[0], flat.nbytes, box, (flat, *strides, *shape[1:]), divisor, result)
     return made.reshape(values.shape), divisor, negative
+
+
+def _by_parts(first: int, last: int, box: tuple[Any, ...], work: tuple[Any, ...], divisor: Array, out: Array) -> None:
+    """Find divisors, and divide, so few rows at a time that they are still in the cache when they are divided."""
+    find, by, memory, (line, mark) = cast("Any", _find_divisors), cast("Any", _multiply), np.empty(_LANES), gather(out)
+    inverse = np.empty(len(divisor))
+    step = max(1, _CACHED_ROWS // max(math.prod(work[4:]), 1))
+    for begin in range(first, last, step):
+        end = min(begin + step, last)
+        find(begin, end, *box, memory)
+        inverse[begin:end] = 1.0 / divisor[begin:end]
+        by(begin, end, *work, inverse, out, line, mark)
 
 
 def divisors(values: Array, mode: str) -> tuple[Array, Array]:
@@ -78,19 +96,20 @@ def divisors(values: Array, mode: str) -> tuple[Array, Array]:
     divisor = np.empty(shape[0])
     negative = np.empty(shape[0], np.int64)
     box = _box((), shape, whole=True)
-    over_rows(
-        _find_divisors,
-        shape[0],
-        flat.nbytes,
-        flat,
-        *strides,
-        *box,
-        MAXIMUM[mode],
-        divisor,
-        negative,
-        np.empty(shape[0]),
-    )
+    work = (flat, *strides, *box, MAXIMUM[mode], divisor, negative)
+    over_rows(_find_divisors, shape[0], flat.nbytes, *work, own=lambda: (np.empty(_LANES),))
     return divisor, negative
+
+
+def cell_of(flat: Array) -> tuple[Array, Array, Array]:
+    """Memory for one number, and for one value, as `signs_of` has it and as it is."""
+    cell = np.zeros(1, flat.dtype)
+    return np.empty(1), signs_of(cell), cell
+
+
+def signs_of(flat: Array) -> Array:
+    """The same memory as whole numbers, which are below 0 where a floating number has the sign bit."""
+    return flat.view(f"i{flat.itemsize}") if flat.dtype.kind == "f" else flat
 
 
 def _box(region: Region, shape: tuple[int, ...], *, whole: bool) -> tuple[int, ...]:
@@ -107,119 +126,136 @@ def row_sums(values: Array) -> Array:
     return out
 
 
-def scale_rows(values: Array, divisor: Array, dtype: DTypeLike | None = None) -> Array:
-    """Divide row i of ``values``, ``(n, [z,] [y,] x)``, by ``divisor[i]``."""
+def scale_rows(values: Array, divisor: Array, dtype: DTypeLike | None = None, out: Array | None = None) -> Array:
+    """Divide row i of ``values``, ``(n, [z,] [y,] x)``, by ``divisor[i]``; the result goes to ``out`` where it is given."""
     flat, strides, shape = lines(values)
-    out = np.empty(math.prod(shape), values.dtype if dtype is None else dtype)
+    made = target(out, shape, values.dtype if dtype is None else dtype)
+    result = made.reshape(-1)
     with np.errstate(divide="ignore"):
         factor = 1.0 / np.asarray(divisor, np.float64)
-    over_rows(_multiply, shape[0], flat.nbytes, flat, *strides, *shape[1:], factor, out)
-    return out.reshape(values.shape)
+    work = (flat, *strides, *shape[1:], factor, result)
+    over_rows(_multiply, shape[0], result.nbytes, *work, own=lambda: gather(result))
+    return made.reshape(values.shape)
 
 
 # Loops index the flat buffer with unsigned numbers: a signed index that may be negative is not vectorised, and a slice
 # counts its references.
 
 
-@fast_kernel
+@bare_kernel
 def _row_sums(first, last, flat, sn, sz, sy, nz, ny, nx, out):  # type: ignore[no-untyped-def]
     for i in range(first, last):
         total = 0.0
         for z in range(nz):
             for y in range(ny):
                 begin = i * sn + z * sz + y * sy
-                for x in range(nx):
-                    total += np.float64(flat[np.uintp(begin + x)])
+                for p in range(begin, begin + nx, PIECE):
+                    stop = min(p + PIECE, begin + nx)
+                    fetch(flat, p, stop)
+                    for x in range(p, stop):
+                        total += np.float64(flat[np.uintp(x)])
         out[i] = total
 
 
 @inner_kernel
-def find_sums(first, last, flat, sn, sz, sy, z0, z1, y0, y1, x0, x1, divisor, negative):  # type: ignore[no-untyped-def]
-    """Find the sum of each row in a box, and the number of its negative values."""
+def normalise_rows(  # type: ignore[no-untyped-def]
+    first, last, flat, signs, base, nx, maximum, divisor, negative, out, factor, cell, value, line, mark
+):
+    """Divide rows that lie one behind the other, row ``base`` first in ``flat``, and write them by way of ``line`` and ``mark``.
+
+    ``signs`` is ``flat`` as whole numbers, ``cell`` one such number, and ``value`` the same memory as ``flat`` has it.
+    """
+    # Few rows at a time, so that they are still in the cache when they are divided.
+    step = max(1, CACHED // max(nx, 1))
+    for block in range(first, last, step):
+        end, bits = min(block + step, last), signs.dtype.type(0)
+        for p in range((block - base) * nx, (end - base) * nx, PIECE):
+            size = min(PIECE, (end - base) * nx - p)
+            for x in range(size):
+                bits = signs.dtype.type(bits | signs[np.uintp(p + x)])
+        for i in range(block, end):
+            row, total, below = (i - base) * nx, 0.0, 0
+            if maximum is None:
+                for x in range(nx):
+                    total += np.float64(flat[np.uintp(row + x)])
+            else:
+                # What is not negative has the order of whole numbers, NaN last.
+                top = signs.dtype.type(0)
+                for x in range(nx):
+                    top = signs.dtype.type(max(top, signs[np.uintp(row + x)]))
+                cell[0] = top
+                total = np.float64(value[0])
+            # Most rows have no negative value: they are counted only where a sign is set, which -0 and NaN may have, too.
+            for x in range(nx if bits < 0 else 0):
+                below += flat[np.uintp(row + x)] < 0
+                total = np.nan if np.isnan(flat[np.uintp(row + x)]) else total
+            negative[i] = below
+            divisor[i] = total if total > 0.0 and total < np.inf else np.nan
+            # It comes from memory: what the compiler sees to be 1 / x it would turn into many divisions.
+            factor[0] = 1.0 / divisor[i]
+            by = factor[0]
+            for p in range(0, nx, PIECE):
+                size = min(PIECE, nx - p)
+                fetch(flat, row + p, row + p + size)
+                at = room(out, line, mark, size)
+                for x in range(size):
+                    line[np.uintp(at + x)] = flat[np.uintp(row + p + x)] * by
+
+
+@bare_kernel
+def _normalise(first, last, flat, signs, nx, maximum, divisor, negative, out, factor, cell, value, line, mark):  # type: ignore[no-untyped-def]
+    begin_at(out, mark, first * nx)
+    normalise_rows(first, last, flat, signs, 0, nx, maximum, divisor, negative, out, factor, cell, value, line, mark)
+    close_line(out, line, mark)
+
+
+@bare_kernel
+def _find_divisors(  # type: ignore[no-untyped-def]
+    first, last, flat, sn, sz, sy, z0, z1, y0, y1, x0, x1, maximum, divisor, negative, lanes
+):
     for i in range(first, last):
         total = 0.0
         below: Any = 0
-        for z in range(z0, z1):
-            for y in range(y0, y1):
-                begin = i * sn + z * sz + y * sy
-                for x in range(x0, x1):
-                    value = np.float64(flat[np.uintp(begin + x)])
-                    total += value
-                    below += value < 0.0
-        divisor[i] = total
-        negative[i] = below
-
-
-@inner_kernel
-def find_maxima(first, last, flat, sn, sz, sy, z0, z1, y0, y1, x0, x1, divisor):  # type: ignore[no-untyped-def]
-    """Put maxima in place of sums that are no NaN."""
-    lanes = np.empty(_LANES)
-    for i in range(first, last):
         for j in range(_LANES):
             lanes[j] = -np.inf
         for z in range(z0, z1):
             for y in range(y0, y1):
                 begin, middle = i * sn + z * sz + y * sy, x1 - (x1 - x0) % _LANES
-                for x in range(x0, middle, _LANES):
+                fetch(flat, begin + x0, begin + x1)
+                for x in range(x0, x1):
+                    value = np.float64(flat[np.uintp(begin + x)])
+                    total += value
+                    below += value < 0.0
+                for x in range(x0, middle if maximum is not None else x0, _LANES):
                     for j in range(_LANES):
                         value = np.float64(flat[np.uintp(begin + x + j)])
                         lanes[j] = value if value > lanes[j] else lanes[j]  # noqa: FURB136 - max() is not vectorised
-                for x in range(middle, x1):
+                for x in range(middle if maximum is not None else x1, x1):
                     value = np.float64(flat[np.uintp(begin + x)])
                     lanes[0] = value if value > lanes[0] else lanes[0]  # noqa: FURB136
-        # The sum carries a NaN of any bin; a comparison would skip it.
-        top = divisor[i] if np.isnan(divisor[i]) else -np.inf
-        for j in range(_LANES):
-            top = lanes[j] if lanes[j] > top else top  # noqa: FURB136
-        divisor[i] = top
+        negative[i] = below
+        if maximum is not None and not np.isnan(total):
+            # The sum carries a NaN of any bin; a comparison would skip it.
+            total = lanes[0]
+            for j in range(1, _LANES):
+                total = max(total, lanes[j])
+        divisor[i] = total if total > 0.0 and total < np.inf else np.nan
 
 
-@inner_kernel
-def multiply(first, last, flat, sn, sz, sy, nz, ny, nx, base, factor, out):  # type: ignore[no-untyped-def]
-    """Multiply row i by ``factor[i - base]``; ``out``, flat, may be ``flat``."""
-    # The factors come from memory: what the compiler sees to be 1 / x it would turn into many divisions.
+@bare_kernel
+def _multiply(first, last, flat, sn, sz, sy, nz, ny, nx, factor, out, line, mark):  # type: ignore[no-untyped-def]
+    begin_at(out, mark, first * nz * ny * nx)
     for i in range(first, last):
-        by = factor[i - base]
+        by = factor[i]
         for z in range(nz):
             for y in range(ny):
-                begin, at = i * sn + z * sz + y * sy, ((i * nz + z) * ny + y) * nx
-                for x in range(nx):
-                    out[np.uintp(at + x)] = flat[np.uintp(begin + x)] * by
-
-
-@inner_kernel
-def invert_divisors(first, last, divisor, factor):  # type: ignore[no-untyped-def]
-    """Make NaN of divisors that are not above 0 or not finite, and ``factor`` their inverse, from its begin on."""
-    for i in range(first, last):
-        divisor[i] = divisor[i] if divisor[i] > 0.0 and divisor[i] < np.inf else np.nan
-        factor[i - first] = 1.0 / divisor[i]
-
-
-@fast_kernel
-def _find_divisors(first, last, flat, sn, sz, sy, z0, z1, y0, y1, x0, x1, maximum, divisor, negative, factor):  # type: ignore[no-untyped-def]
-    find_sums(first, last, flat, sn, sz, sy, z0, z1, y0, y1, x0, x1, divisor, negative)
-    if maximum is not None:
-        find_maxima(first, last, flat, sn, sz, sy, z0, z1, y0, y1, x0, x1, divisor)
-    invert_divisors(first, last, divisor, factor[first:])
-
-
-@fast_kernel
-def _multiply(first, last, flat, sn, sz, sy, nz, ny, nx, factor, out):  # type: ignore[no-untyped-def]
-    multiply(first, last, flat, sn, sz, sy, nz, ny, nx, 0, factor, out)
-
-
-@fast_kernel
-def _normalise(first, last, flat, sn, sz, sy, nz, ny, nx, z0, z1, y0, y1, x0, x1, maximum, divisor, negative, out):  # type: ignore[no-untyped-def]
-    # Few rows at a time, so that they are still in the cache when they are divided.
-    step = max(1, CACHED // max(nz * ny * nx, 1))
-    factor = np.empty(step)
-    for begin in range(first, last, step):
-        end = min(begin + step, last)
-        find_sums(begin, end, flat, sn, sz, sy, z0, z1, y0, y1, x0, x1, divisor, negative)
-        if maximum is not None:
-            find_maxima(begin, end, flat, sn, sz, sy, z0, z1, y0, y1, x0, x1, divisor)
-        invert_divisors(begin, end, divisor, factor)
-        multiply(begin, end, flat, sn, sz, sy, nz, ny, nx, begin, factor, out)
+                for p in range(0, nx, PIECE):
+                    begin, size = i * sn + z * sz + y * sy + p, min(PIECE, nx - p)
+                    fetch(flat, begin, begin + size)
+                    at = room(out, line, mark, size)
+                    for x in range(size):
+                        line[np.uintp(at + x)] = flat[np.uintp(begin + x)] * by
+    close_line(out, line, mark)
 
 
 def linear(values: Array, by: Array, less: Array, dtype: DTypeLike | None = None) -> Array:
@@ -238,7 +274,7 @@ def linear(values: Array, by: Array, less: Array, dtype: DTypeLike | None = None
     return out.reshape(values.shape)
 
 
-@fast_kernel
+@bare_kernel
 def _linear(first, last, flat, sn, sz, sy, nz, ny, nx, factor, less, out):  # type: ignore[no-untyped-def]
     for i in range(first, last):
         for z in range(nz):

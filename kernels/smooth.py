@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dqmroot.kernels.jit import fast_kernel
+from dqmroot.kernels.jit import bare_kernel
 from dqmroot.kernels.rows import over_rows, rows
+from dqmroot.kernels.stream import fetch
 
 __all__ = ["edge_weights", "smooth"]
 
@@ -37,7 +38,9 @@ def smooth(values: Array, weights: Sequence[Array], dtype: DTypeLike | None = No
         halves.append(len(window) // 2)
         scaled.append(edge_weights(window, size))
     out = np.empty(math.prod(shape), values.dtype if dtype is None else dtype)
-    over_rows(_smooth, shape[0], flat.nbytes, flat, *strides, *shape[1:], *halves, *scaled, out)
+    work = (flat, *strides, *shape[1:], *halves, *scaled, out)
+    own = lambda: (np.empty(math.prod(shape[1:])), np.empty(shape[3]))  # noqa: E731
+    over_rows(_smooth, shape[0], flat.nbytes, *work, own=own)
     return out.reshape(values.shape)
 
 
@@ -50,13 +53,13 @@ def edge_weights(window: Array, size: int) -> Array:
     return made
 
 
-@fast_kernel
-def _smooth(first, last, flat, sn, sz, sy, nz, ny, nx, hz, hy, hx, wz, wy, wx, out):  # type: ignore[no-untyped-def]
-    lines, line = np.empty(nz * ny * nx), np.empty(nx)
+@bare_kernel
+def _smooth(first, last, flat, sn, sz, sy, nz, ny, nx, hz, hy, hx, wz, wy, wx, out, lines, line):  # type: ignore[no-untyped-def]
     for i in range(first, last):
         for z in range(nz):
             for y in range(ny):
                 begin, at = i * sn + z * sz + y * sy, (z * ny + y) * nx
+                fetch(flat, begin, begin + nx)
                 for x in range(nx):
                     lines[np.uintp(at + x)] = wx[hx, x] * flat[np.uintp(begin + x)]
                 for step in range(1, min(hx, nx - 1) + 1):

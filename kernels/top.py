@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dqmroot.kernels.jit import fast_kernel, inner_kernel
+from dqmroot.kernels.jit import bare_kernel, inner_kernel
 from dqmroot.kernels.rows import lines, over_rows, target
+from dqmroot.kernels.stream import PIECE, begin_at, close_line, fetch, gather, room
 
 __all__ = ["DIFFERENCES", "differences", "top_mean"]
 
@@ -18,13 +19,14 @@ Array = NDArray[Any]
 # None is known when a loop is compiled, so that the usual difference gets a loop of its own.
 DIFFERENCES = {"squared": None, "chi2": 1, "deviance": 2, "pull": 3}
 
-_LANES = 64
-# From so many bins on an insertion is faster than a partition, for k up to the number of lanes.
-_LONG = 1024
+# From so many bins on, and up to so large a k, an insertion is faster than a partition.
+_LONG, _MOST = 1024, 64
+# Bins of which the largest is found first.
+_CHUNK = 64
 # Up to so many bins and so large a k rows are sorted side by side, so many at once.
 _SHORT, _FEW, _ABREAST = 256, 16, 32
 # Bins whose differences are worked on together: they stay in the cache.
-_CACHED = 1 << 15
+_CACHED, _CACHED_LINE = 1 << 15, 1 << 10
 
 
 def top_mean(values: Array, reference: Array, k: int, kind: str = "squared", floor: float = 0.0) -> Array:
@@ -41,16 +43,29 @@ def top_mean(values: Array, reference: Array, k: int, kind: str = "squared", flo
         ``(n,)`` float64; NaN for rows with a NaN.
     """
     flat, strides, shape, other, other_strides = _pair(values, reference)
+    n, n_bins = shape[0], math.prod(shape[1:])
+    out = np.empty(n)
     work = (flat, *strides, other, *other_strides, *shape[1:])
-    out = np.empty(shape[0])
-    n_bins = math.prod(shape[1:])
     if n_bins <= _SHORT and k <= _FEW:
-        over_rows(_top_abreast, shape[0], flat.nbytes, *work, k, DIFFERENCES[kind], float(floor), out)
-    elif n_bins >= _LONG and k <= _LANES:
-        over_rows(_top_by_insertion, shape[0], flat.nbytes, *work, k, DIFFERENCES[kind], float(floor), out)
+        how: tuple[Any, ...] = (k, DIFFERENCES[kind], float(floor), out)
+        over_rows(_top_abreast, n, flat.nbytes, *work, *how, own=lambda: _abreast_memory(n_bins, k))
+    elif n_bins >= _LONG and k <= _MOST:
+        how = (k, DIFFERENCES[kind], float(floor), out)
+        over_rows(_top_by_insertion, n, flat.nbytes, *work, *how, own=lambda: _insertion_memory(n_bins, k))
     else:
-        over_rows(_top_by_partition, shape[0], flat.nbytes, work, n_bins, k, DIFFERENCES[kind], float(floor), out)
+        over_rows(_top_by_partition, n, flat.nbytes, work, n_bins, k, DIFFERENCES[kind], float(floor), out)
     return out
+
+
+def _abreast_memory(n_bins: int, k: int) -> tuple[Array, ...]:
+    turned = np.empty(((n_bins + 3) // 4 * 4, _ABREAST))
+    return np.empty(_ABREAST * n_bins), np.empty(_ABREAST), turned, np.empty((k + k % 2, _ABREAST))
+
+
+def _insertion_memory(n_bins: int, k: int) -> tuple[Array, ...]:
+    """Differences, the same as whole numbers, the largest of each chunk, and the best of all in both forms."""
+    found, best = np.empty(n_bins), np.empty(k)
+    return found, found.view(np.int64), np.empty(-(-n_bins // _CHUNK), np.int64), best, best.view(np.int64)
 
 
 def _top_by_partition(
@@ -74,15 +89,10 @@ def differences(
     """Difference between ``values`` and ``reference`` bin by bin, as `top_mean` has it, in float64."""
     flat, strides, shape, other, other_strides = _pair(values, reference)
     made = target(out, (shape[0], math.prod(shape[1:])), np.float64)
-    total = np.empty(shape[0])
-    work = (flat, *strides, other, *other_strides, *shape[1:], DIFFERENCES[kind], float(floor))
-    over_rows(_fill_from, shape[0], flat.nbytes, work, made, total)
+    result = made.reshape(-1)
+    work = (flat, *strides, other, *other_strides, *shape[1:], DIFFERENCES[kind], float(floor), result)
+    over_rows(_differences, shape[0], flat.nbytes, *work, own=lambda: gather(result))
     return made.reshape(values.shape)
-
-
-def _fill_from(first: int, last: int, work: tuple[Any, ...], found: Array, total: Array) -> None:
-    fill: Any = _fill
-    fill(first, last, *work, found[first:last].reshape(-1), total[first:last])
 
 
 def _pair(values: Array, reference: Array) -> tuple[Any, ...]:
@@ -116,7 +126,40 @@ def _difference(v, r, kind, floor):  # type: ignore[no-untyped-def]
 
 
 @inner_kernel
-def _fill_squares(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, found, total):  # type: ignore[no-untyped-def]
+def _fill_line(flat, begin, other, start, size, kind, floor, found, at):  # type: ignore[no-untyped-def]
+    """Fill ``found`` from ``at`` on with ``size`` differences; returns their sum, NaN if one of them is."""
+    summed = 0.0
+    fetch(flat, begin, begin + size)
+    if kind is None:
+        for x in range(size):
+            d = np.float64(flat[np.uintp(begin + x)]) - np.float64(other[np.uintp(start + x)])
+            found[np.uintp(at + x)] = d * d
+            summed += d * d
+    else:
+        for x in range(size):
+            v, r = np.float64(flat[np.uintp(begin + x)]), np.float64(other[np.uintp(start + x)])
+            d = _difference(v, r, kind, floor)
+            found[np.uintp(at + x)] = d
+            summed += d
+    return summed
+
+
+@bare_kernel
+def _differences(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, kind, floor, out, line, mark):  # type: ignore[no-untyped-def]
+    begin_at(out, mark, first * nz * ny * nx)
+    for i in range(first, last):
+        for z in range(nz):
+            for y in range(ny):
+                for p in range(0, nx, PIECE):
+                    begin, start = i * sn + z * sz + y * sy + p, i * rn + z * rz + y * ry + p
+                    size = min(PIECE, nx - p)
+                    at = room(out, line, mark, size)
+                    _fill_line(flat, begin, other, start, size, kind, floor, line, at)
+    close_line(out, line, mark)
+
+
+@bare_kernel
+def _fill(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, kind, floor, found, total):  # type: ignore[no-untyped-def]
     """Fill ``found``, flat, from its begin on with differences, and ``total`` with their sums, NaN if one of them is."""
     for i in range(first, last):
         summed = 0.0
@@ -124,127 +167,127 @@ def _fill_squares(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, 
             for y in range(ny):
                 begin, start = i * sn + z * sz + y * sy, i * rn + z * rz + y * ry
                 at = (((i - first) * nz + z) * ny + y) * nx
-                for x in range(nx):
-                    d = np.float64(flat[np.uintp(begin + x)]) - np.float64(other[np.uintp(start + x)])
-                    found[np.uintp(at + x)] = d * d
-                    summed += d * d
+                summed += _fill_line(flat, begin, other, start, nx, kind, floor, found, at)
         total[i - first] = summed
 
 
-@inner_kernel
-def _fill_others(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, kind, floor, found, total):  # type: ignore[no-untyped-def]
-    """Like `_fill_squares`, for the other kinds of difference."""
+@bare_kernel
+def _top_by_insertion(  # type: ignore[no-untyped-def]
+    first,
+    last,
+    flat,
+    sn,
+    sz,
+    sy,
+    other,
+    rn,
+    rz,
+    ry,
+    nz,
+    ny,
+    nx,
+    k,
+    kind,
+    floor,
+    out,
+    found,
+    bits,
+    high,
+    best,
+    keys,
+):
     for i in range(first, last):
-        summed = 0.0
+        summed, at, chunk = 0.0, 0, 0
         for z in range(nz):
             for y in range(ny):
-                begin, start = i * sn + z * sz + y * sy, i * rn + z * rz + y * ry
-                at = (((i - first) * nz + z) * ny + y) * nx
-                for x in range(nx):
-                    v, r = np.float64(flat[np.uintp(begin + x)]), np.float64(other[np.uintp(start + x)])
-                    d = _difference(v, r, kind, floor)
-                    found[np.uintp(at + x)] = d
-                    summed += d
-        total[i - first] = summed
-
-
-@fast_kernel
-def _fill(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, kind, floor, found, total):  # type: ignore[no-untyped-def]
-    if kind is None:
-        _fill_squares(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, found, total)
-    else:
-        _fill_others(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, kind, floor, found, total)
-
-
-@fast_kernel
-def _top_by_insertion(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, k, kind, floor, out):  # type: ignore[no-untyped-def]
-    found, total = np.empty((1, nz * ny * nx)), np.empty(1)
-    line = found.reshape(found.size)
-    for i in range(first, last):
-        if kind is None:
-            _fill_squares(i, i + 1, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, line, total)
-        else:
-            _fill_others(i, i + 1, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, kind, floor, line, total)
-        _best_by_insertion(found, total, k, out[i : i + 1])
-
-
-@fast_kernel
-def _top_abreast(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, k, kind, floor, out):  # type: ignore[no-untyped-def]
-    found, total = np.empty((_ABREAST, nz * ny * nx)), np.empty(_ABREAST)
-    line = found.reshape(found.size)
-    for i in range(first, last, _ABREAST):
-        end = min(i + _ABREAST, last)
-        if kind is None:
-            _fill_squares(i, end, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, line, total)
-        else:
-            _fill_others(i, end, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, kind, floor, line, total)
-        _best_abreast(found[: end - i], total, k, out[i:end])
-
-
-@inner_kernel
-def _best_by_insertion(found, total, k, out):  # type: ignore[no-untyped-def]
-    """Fill ``out`` with the mean of the ``k`` largest of each row of ``found``; NaN where ``total`` is."""
-    size = found.shape[1]
-    best, lanes = np.empty(k), np.empty(_LANES)
-    for row in range(len(found)):
-        for j in range(_LANES):
-            lanes[j] = found[row, j]
-        for x in range(_LANES, size - size % _LANES, _LANES):
-            for j in range(_LANES):
-                d = found[row, np.uintp(x + j)]
-                lanes[j] = d if d > lanes[j] else lanes[j]  # noqa: FURB136 - max() is not vectorised
-        # k bins are at least as large as the k-th of the lane maxima: only what is larger still need be looked at.
-        least = -np.inf
-        for turn in range(2):
-            line = found[row] if turn else lanes
+                for p in range(0, nx, _CACHED_LINE):
+                    begin, start = i * sn + z * sz + y * sy + p, i * rn + z * rz + y * ry + p
+                    size = min(_CACHED_LINE, nx - p)
+                    summed += _fill_line(flat, begin, other, start, size, kind, floor, found, at)
+                    at += size
+                    # Differences are not negative: they have the order of whole numbers, whose maximum is vectorised.
+                    while chunk < len(high) and (chunk * _CHUNK + _CHUNK <= at or at == len(found)):
+                        top = np.int64(0)
+                        for x in range(chunk * _CHUNK, min(chunk * _CHUNK + _CHUNK, at)):
+                            top = max(top, bits[np.uintp(x)])
+                        high[chunk] = top
+                        chunk += 1
+        if np.isnan(summed):
+            out[i] = np.nan
+            continue
+        # k bins are at least as large as the k-th of the largest of each chunk: only what is larger still need be looked at.
+        least = np.int64(-1)
+        if k <= len(high):
             for j in range(k):
-                best[j] = least
-            for x in range(0, len(line), _LANES):
-                above, stop = 0, min(x + _LANES, len(line))
-                for j in range(x, stop):
-                    above += line[j] > best[0]
-                for j in range(x, stop if above else x):
-                    d = line[j]
-                    if d > best[0]:
-                        # It is put in its place among the best, ascending.
-                        p = 1
-                        while p < k and best[p] < d:
-                            best[p - 1] = best[p]
-                            p += 1
-                        best[p - 1] = d
-            least = best[0]
+                keys[j] = least
+            _insert(high, 0, len(high), k, keys)
+            least = keys[0]
+        for j in range(k):
+            keys[j] = least
+        for c in range(len(high)):
+            if high[c] > keys[0]:
+                _insert(bits, c * _CHUNK, min(c * _CHUNK + _CHUNK, len(bits)), k, keys)
         mean = 0.0
         for j in range(k):
             mean += best[j]
-        out[row] = np.nan if np.isnan(total[row]) else mean / k
+        out[i] = mean / k
 
 
 @inner_kernel
-def _best_abreast(found, total, k, out):  # type: ignore[no-untyped-def]
-    """Sort the bins of many rows at once: each bin sinks through the best of its row, from the largest on."""
-    n, size = found.shape
-    turned = np.full(((size + 3) // 4 * 4, _ABREAST), -np.inf)
-    best = np.empty((k + k % 2, _ABREAST))
-    for begin in range(0, n, _ABREAST):
-        here = min(_ABREAST, n - begin)
-        for x in range(size):
-            for r in range(here):
-                turned[x, r] = found[begin + r, x]
-        for level in range(len(best)):
-            for r in range(_ABREAST):
-                best[level, r] = -np.inf
-        # Two bins and two levels at a time, so that less is loaded and stored.
-        for x in range(0, len(turned), 2):
-            for level in range(0, len(best), 2):
-                for r in range(_ABREAST):
-                    a, b, p, q = turned[x, r], turned[x + 1, r], best[level, r], best[level + 1, r]
-                    a, p = (p, a) if a > p else (a, p)
-                    b, p = (p, b) if b > p else (b, p)
-                    a, q = (q, a) if a > q else (a, q)
-                    b, q = (q, b) if b > q else (b, q)
-                    turned[x, r], turned[x + 1, r], best[level, r], best[level + 1, r] = a, b, p, q
+def _insert(numbers, begin, end, k, keys):  # type: ignore[no-untyped-def]
+    """Put numbers that are larger than the least of ``keys``, ascending, in their place."""
+    for x in range(begin, end):
+        d = numbers[np.uintp(x)]
+        if d > keys[0]:
+            p = 1
+            while p < k and keys[p] < d:
+                keys[p - 1] = keys[p]
+                p += 1
+            keys[p - 1] = d
+
+
+@bare_kernel
+def _top_abreast(  # type: ignore[no-untyped-def]
+    first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, k, kind, floor, out, found, total, turned, best
+):
+    size = nz * ny * nx
+    for i in range(first, last, _ABREAST):
+        here = min(_ABREAST, last - i)
         for r in range(here):
-            mean = 0.0
-            for level in range(k):
-                mean += best[level, r]
-            out[begin + r] = np.nan if np.isnan(total[begin + r]) else mean / k
+            summed = 0.0
+            for z in range(nz):
+                for y in range(ny):
+                    begin, start = (i + r) * sn + z * sz + y * sy, (i + r) * rn + z * rz + y * ry
+                    at = ((r * nz + z) * ny + y) * nx
+                    summed += _fill_line(flat, begin, other, start, nx, kind, floor, found, at)
+            total[r] = summed
+        _best_abreast(found, here, size, total, k, turned, best, out, i)
+
+
+@inner_kernel
+def _best_abreast(found, here, size, total, k, turned, best, out, first):  # type: ignore[no-untyped-def]
+    """Sort the bins of many rows at once: each bin sinks through the best of its row, from the largest on."""
+    for x in range(size, len(turned)):
+        for r in range(_ABREAST):
+            turned[x, r] = -np.inf
+    for r in range(here):
+        for x in range(size):
+            turned[x, r] = found[np.uintp(r * size + x)]
+    for level in range(len(best)):
+        for r in range(_ABREAST):
+            best[level, r] = -np.inf
+    # Two bins and two levels at a time, so that less is loaded and stored.
+    for x in range(0, len(turned), 2):
+        for level in range(0, len(best), 2):
+            for r in range(_ABREAST):
+                a, b, p, q = turned[x, r], turned[x + 1, r], best[level, r], best[level + 1, r]
+                a, p = (p, a) if a > p else (a, p)
+                b, p = (p, b) if b > p else (b, p)
+                a, q = (q, a) if a > q else (a, q)
+                b, q = (q, b) if b > q else (b, q)
+                turned[x, r], turned[x + 1, r], best[level, r], best[level + 1, r] = a, b, p, q
+    for r in range(here):
+        mean = 0.0
+        for level in range(k):
+            mean += best[level, r]
+        out[first + r] = np.nan if np.isnan(total[r]) else mean / k

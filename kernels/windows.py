@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dqmroot.kernels.jit import fast_kernel
+from dqmroot.kernels.jit import bare_kernel, inner_kernel
 from dqmroot.kernels.rows import lines, over_rows
+from dqmroot.kernels.stream import fetch
 
 __all__ = ["window_products", "window_sums"]
 
@@ -37,17 +38,9 @@ def window_sums(values: Array, order: Array, begin: Array, factor: Array, dtype:
     out = np.empty(math.prod(shape), values.dtype if dtype is None else dtype)
     places = (np.asarray(order, np.int64), np.asarray(begin, np.int64), np.asarray(factor, np.float64))
     compact = strides[0] == math.prod(shape[1:]) == shape[3]
-    joined = _joined(*places) if compact else np.zeros(shape[0], bool)
-    over_rows(_window_sums, shape[0], flat.nbytes, flat, *strides, *shape[1:], *places, joined, out)
+    work = (flat, *strides, *shape[1:], *places, compact, out)
+    over_rows(_window_sums, shape[0], flat.nbytes, *work, own=lambda: (np.zeros(_PIECE),))
     return out.reshape(values.shape)
-
-
-def _joined(order: Array, begin: Array, factor: Array) -> Array:
-    """``(n,)`` bool: the windows that lie one row behind the one before, so that both are added as if they were one long row."""
-    run = np.cumsum(np.diff(order, prepend=order[:1]) != 1)
-    out = np.zeros(len(order), bool)
-    out[1:] = (begin[:-1] >= 0) & (np.diff(begin) == 1) & (factor[1:] == factor[:-1]) & (run[begin[:-1]] == run[1:])
-    return out
 
 
 def window_products(values: Array, order: Array, begin: Array) -> Array:
@@ -55,48 +48,69 @@ def window_products(values: Array, order: Array, begin: Array) -> Array:
     flat, strides, shape = lines(values)
     out = np.empty(math.prod(shape))
     places = (np.asarray(order, np.int64), np.asarray(begin, np.int64))
-    over_rows(_window_products, shape[0], flat.nbytes, flat, *strides, *shape[1:], *places, out)
+    work = (flat, *strides, *shape[1:], *places, out)
+    over_rows(_window_products, shape[0], flat.nbytes, *work, own=lambda: (np.empty(_PIECE),))
     return out.reshape(values.shape)
 
 
-@fast_kernel
-def _window_sums(first, last, flat, sn, sz, sy, nz, ny, nx, order, begin, factor, joined, out):  # type: ignore[no-untyped-def]
-    line = np.empty(_PIECE)
+@inner_kernel
+def _follows(i, order, begin, factor):  # type: ignore[no-untyped-def]
+    """Whether the window of ``i`` lies one row behind the one before, so that both are added as if they were one long row."""
+    follows = begin[i - 1] >= 0 and begin[i] == begin[i - 1] + 1 and factor[i] == factor[i - 1]
+    for j in range(begin[i - 1] if follows else i, i):
+        follows = follows and order[j + 1] == order[j] + 1
+    return follows
+
+
+@bare_kernel
+def _window_sums(first, last, flat, sn, sz, sy, nz, ny, nx, order, begin, factor, compact, out, line):  # type: ignore[no-untyped-def]
     i = first
     while i < last:
         rows = 1
-        while i + rows < last and joined[i + rows] and (rows + 1) * nx <= _PIECE:
+        while compact and i + rows < last and (rows + 1) * nx <= _PIECE and _follows(i + rows, order, begin, factor):
             rows += 1
+        by = factor[i] if begin[i] >= 0 else np.nan
         for z in range(nz):
             for y in range(ny):
                 for p in range(0, rows * nx, _PIECE):
                     size = min(_PIECE, rows * nx - p)
-                    offset, j = z * sz + y * sy + p, begin[i]
-                    for x in range(size):
-                        line[x] = 0.0 if j >= 0 else np.nan
-                    while 0 <= j <= i - 3:
-                        # Four at a time, so that less is loaded and stored.
+                    offset, j = z * sz + y * sy + p, begin[i] if begin[i] >= 0 else i + 1
+                    at = ((order[i] * nz + z) * ny + y) * nx + p
+                    newest = order[i] * sn + offset
+                    fetch(flat, newest, newest + size)
+                    few = j > i - 4
+                    # Four at a time, and five at last, so that less is loaded and stored.
+                    while j <= i - 8:
                         a, b = order[j] * sn + offset, order[j + 1] * sn + offset
                         c, d = order[j + 2] * sn + offset, order[j + 3] * sn + offset
                         for x in range(size):
                             one = np.float64(flat[np.uintp(a + x)]) + np.float64(flat[np.uintp(b + x)])
                             other = np.float64(flat[np.uintp(c + x)]) + np.float64(flat[np.uintp(d + x)])
-                            line[x] += one + other
+                            line[np.uintp(x)] += one + other
                         j += 4
-                    while 0 <= j <= i:
+                    while j <= i and (few or j < i - 4):
                         a = order[j] * sn + offset
                         for x in range(size):
-                            line[x] += flat[np.uintp(a + x)]
+                            line[np.uintp(x)] += flat[np.uintp(a + x)]
                         j += 1
-                    at = ((order[i] * nz + z) * ny + y) * nx + p
-                    for x in range(size):
-                        out[np.uintp(at + x)] = line[x] * factor[i]
+                    if few:
+                        for x in range(size):
+                            out[np.uintp(at + x)] = line[np.uintp(x)] * by
+                    else:
+                        a, b = order[i - 4] * sn + offset, order[i - 3] * sn + offset
+                        c, d = order[i - 2] * sn + offset, order[i - 1] * sn + offset
+                        for x in range(size):
+                            one = np.float64(flat[np.uintp(a + x)]) + np.float64(flat[np.uintp(b + x)])
+                            other = np.float64(flat[np.uintp(c + x)]) + np.float64(flat[np.uintp(d + x)])
+                            last_one = line[np.uintp(x)] + np.float64(flat[np.uintp(newest + x)])
+                            out[np.uintp(at + x)] = (one + other + last_one) * by
+                    for x in range(size if few or begin[i] < i - 4 else 0):
+                        line[np.uintp(x)] = 0.0
         i += rows
 
 
-@fast_kernel
-def _window_products(first, last, flat, sn, sz, sy, nz, ny, nx, order, begin, out):  # type: ignore[no-untyped-def]
-    line = np.empty(_PIECE)
+@bare_kernel
+def _window_products(first, last, flat, sn, sz, sy, nz, ny, nx, order, begin, out, line):  # type: ignore[no-untyped-def]
     for i in range(first, last):
         for z in range(nz):
             for y in range(ny):
