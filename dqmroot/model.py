@@ -223,7 +223,11 @@ class Model:
             ModelMismatchError: Another ME or other bins.
         """
         self._check(me)
-        return np.where(self._enough(me), self.detector.score(self.preparation.apply(me)), np.nan)
+        if not self.detector.values_only or len(me) == 0:
+            return np.where(self._enough(me), self.detector.score(self.preparation.apply(me)), np.nan)
+        score = np.concatenate([self.detector.score(rows) for rows in self.preparation.parts(me)])
+        score[~self._enough(me)] = np.nan
+        return score
 
     def score_bins(self, me: MonitorElement) -> NDArray[np.float64]:
         """Return the badness of each bin in the ME's own bins, ``(n_ls, …, y, x)``."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from samples import PREPARE, FarFromMean, spectrum, trained
 
-from dqmroot.detectors import REGISTRY
+from dqmroot.detectors import REGISTRY, detector
 from dqmroot.errors import (
     EmptySelectionError,
     InputError,
@@ -77,6 +77,25 @@ def test_a_score_without_spread_is_no_cut() -> None:
     assert model.working_point is not None
     assert model.working_point.note == NO_SPREAD
     assert model.working_point.flag(model.score(same)).tolist() == [-1] * 20
+
+
+@pytest.mark.parametrize(
+    "prepare", ["include_flow normalise(integral)", "normalise(maximum)", "smooth(1) rebin(2)", ""]
+)
+def test_many_lumisections_score_as_all_at_once(prepare: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The score of a model takes some LS at a time; it is that of the detector on all that were prepared together."""
+    good = spectrum({1: 40})
+    contents = good.contents.copy()
+    contents[7] = 0
+    model = Model(prepare=prepare, detector=detector("dense_autoencoder", epochs=1, batch_size=8)).fit(good)
+    me = good.replace(contents=contents)
+    expected = model.detector.score(model.preparation.apply(me))
+    assert np.flatnonzero(np.isnan(expected)).tolist() == [7]
+    for at_once in (250_000, 3 * 102):
+        monkeypatch.setattr("dqmroot.prepare.fused._AT_ONCE", at_once)
+        monkeypatch.setattr("dqmroot.detectors.dense._AT_ONCE", at_once)
+        np.testing.assert_allclose(model.score(me), expected, rtol=1e-3)
+    assert model.score(me[:0]).shape == (0,)
 
 
 def test_low_statistics_are_neither_learnt_nor_judged() -> None:

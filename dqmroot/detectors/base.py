@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from dqmroot.display import card
 from dqmroot.errors import EmptySelectionError, InputError, ModelMismatchError, NotFittedError, UsageError
+from dqmroot.kernels.abreast import measured
 from dqmroot.series import MonitorElement
 
 __all__ = ["Detector", "Progress", "Sample", "Sees", "values_of"]
@@ -91,6 +92,8 @@ class Detector(ABC):
     """Dimensions of the histograms it takes."""
     sequential: ClassVar[bool] = False
     """Whether the score of an LS depends on those before it in the sample."""
+    values_only: ClassVar[bool] = False
+    """Whether the score of an LS follows from its prepared values alone: not from its run, its conditions, or other LS."""
     sees: ClassVar[tuple[Sees, ...]] = ()
     """The faults it promises to see; the contract suite holds it to them."""
     quick: ClassVar[Mapping[str, Any]] = {}
@@ -335,10 +338,10 @@ class Detector(ABC):
         if values.shape[1:] != bins:
             raise ModelMismatchError(f"{self.name} learnt from bins {bins}, but is given {values.shape[1:]}")
         flat = values.reshape(len(values), int(np.prod(bins)))
-        judged = np.isfinite(flat).all(axis=1) & flat.any(axis=1)
+        judged = measured(flat)
         if self.input == "counts":
             judged &= (flat >= 0).all(axis=1)
-        return values, np.asarray(judged, np.bool_)
+        return values, judged
 
 
 def read_detector_json(folder: Path) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,9 +13,12 @@ from numpy.typing import NDArray
 
 from dqmroot.detectors.backend import load_keras, weights_of
 from dqmroot.detectors.base import Detector, Progress, Sample, Sees
+from dqmroot.detectors.shapes import blocks
 from dqmroot.detectors.training import Schedule, held_rows, mean_of_largest_loss, train
 from dqmroot.distance import mean_of_largest
 from dqmroot.errors import UnknownNameError, UsageError
+from dqmroot.kernels.abreast import MOST, top_squares
+from dqmroot.kernels.scratch import scratch
 
 __all__ = ["DenseAutoencoder"]
 
@@ -23,13 +27,27 @@ _RATE, _RATE_BINS = 1e-3, 200
 
 _LOSSES = ("mean_of_largest", "mse", "mae")
 
-_ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+_AT_ONCE = 250_000  # values: what one layer gives lies in the cache when the next one takes it, and no thread is woken for them
+_SHORT = 1024  # bins from which on the general way to find the largest differences is the faster one
+
+Rows = NDArray[np.float32]
+
+
+def _sigmoid(x: Rows) -> None:
+    x *= np.float32(0.5)
+    np.tanh(x, out=x)
+    x += np.float32(1)
+    x *= np.float32(0.5)
+
+
+# Each changes its argument.
+_ACTIVATIONS: dict[str, Callable[[Rows], Any]] = {
     "linear": lambda x: x,
-    "relu": lambda x: np.maximum(x, 0),
-    "sigmoid": lambda x: np.float32(0.5) * (np.tanh(np.float32(0.5) * x) + np.float32(1)),
-    "tanh": np.tanh,
-    "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
-    "leaky_relu": lambda x: np.where(x > 0, x, np.float32(0.2) * x),
+    "relu": lambda x: np.maximum(x, 0, out=x),
+    "sigmoid": _sigmoid,
+    "tanh": lambda x: np.tanh(x, out=x),
+    "elu": lambda x: np.copyto(x, np.expm1(np.minimum(x, 0)), where=x <= 0),
+    "leaky_relu": lambda x: np.multiply(x, np.float32(0.2), out=x, where=x < 0),
 }
 
 
@@ -56,6 +74,7 @@ class DenseAutoencoder(Detector):
     """
 
     name = "dense_autoencoder"
+    values_only = True
     sees = (Sees("dead", 3, 300, 1), Sees("scaled", 0, 300, 1), Sees("dead", 5, 100, 2))
     quick: ClassVar[Mapping[str, Any]] = {"epochs": 120, "learning_rate": 1e-3}
 
@@ -141,23 +160,49 @@ class DenseAutoencoder(Detector):
         self.history_ = train(network, flat, flat, self.schedule(len(flat)), progress, held)
         self.weights_ = [np.asarray(weight, np.float32) for weight in weights_of(network)]
 
+    def _forward(self, rows: Rows, memory: Sequence[Rows]) -> Rows:
+        """Run as many layers as there is memory for, ``(at least the rows, nodes)`` each; the last is returned."""
+        _, activations = self.layers(rows.shape[1])
+        out = rows
+        for i, place in enumerate(memory):
+            out = np.matmul(out, self.weights_[2 * i], out=place[: len(rows)])
+            out += self.weights_[2 * i + 1]
+            _ACTIVATIONS[activations[i]](out)
+        return out
+
+    def _blocks(self, rows: Rows) -> Iterator[tuple[slice, Rows]]:
+        """Give blocks of rows and their reconstructions, in memory that the next block uses again."""
+        step = max(1, min(_AT_ONCE // rows.shape[1], len(rows)))
+        with ExitStack() as stack:
+            memory = [stack.enter_context(scratch((step, bias.size), np.float32)) for bias in self.weights_[1::2]]
+            for part in blocks(len(rows), step):
+                yield part, self._forward(rows[part], memory)
+
     def _reconstruct(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:
-        out = x.reshape(len(x), -1)
-        _, activations = self.layers(out.shape[1])
-        for i, activation in enumerate(activations):
-            out = _ACTIVATIONS[activation](out @ self.weights_[2 * i] + self.weights_[2 * i + 1])
-        return out.reshape(x.shape)
+        out = np.empty(x.shape, np.float32)
+        for part, expected in self._blocks(x.reshape(len(x), -1)):
+            out[part] = expected.reshape(out[part].shape)
+        return out
 
     def _encode(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:
         """Return the narrowest hidden layer."""
-        out = x.reshape(len(x), -1)
-        widths, activations = self.layers(out.shape[1])
-        for i in range(int(np.argmin(widths)) + 1):
-            out = _ACTIVATIONS[activations[i]](out @ self.weights_[2 * i] + self.weights_[2 * i + 1])
-        return out
+        rows = x.reshape(len(x), -1)
+        widths, _ = self.layers(rows.shape[1])
+        hidden = widths[: int(np.argmin(widths)) + 1]
+        return self._forward(rows, [np.empty((len(rows), width), np.float32) for width in hidden])
 
     def _score(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
-        return mean_of_largest(x, self._reconstruct(x, sample), k=self.k)
+        rows = x.reshape(len(x), -1)
+        out = np.empty(len(rows))
+        for part, expected in self._blocks(rows):
+            out[part] = self._largest(rows[part], expected)
+        return out
+
+    def _largest(self, rows: Rows, expected: Rows) -> NDArray[np.float64]:
+        """Return the mean of the k largest squared differences."""
+        if self.k <= MOST and rows.shape[1] < _SHORT:
+            return top_squares(rows, expected, self.k)
+        return mean_of_largest(rows, expected, k=self.k)
 
     def _score_bins(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
         return np.square(x.astype(np.float64) - self._reconstruct(x, sample))
@@ -166,7 +211,8 @@ class DenseAutoencoder(Detector):
         self, x: NDArray[np.float32], sample: Sample
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         expected = self._reconstruct(x, sample)
-        return mean_of_largest(x, expected, k=self.k), np.square(x.astype(np.float64) - expected)
+        rows = x.reshape(len(x), -1)
+        return self._largest(rows, expected.reshape(rows.shape)), np.square(x.astype(np.float64) - expected)
 
     def _state(self) -> Mapping[str, NDArray[Any]]:
         return {f"weight_{i}": weight for i, weight in enumerate(self.weights_)}

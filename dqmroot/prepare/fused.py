@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +11,17 @@ from numpy.typing import NDArray
 
 from dqmroot.errors import UsageError
 from dqmroot.kernels import chain
+from dqmroot.kernels.scratch import scratch
 from dqmroot.prepare.bins import Crop, IncludeFlow, Rebin, check_factors
 from dqmroot.prepare.scale import Normalise
 from dqmroot.prepare.step import Array, Step
 from dqmroot.series import Axis, MonitorElement
 
 __all__ = ["Plan", "fuse"]
+
+_AT_ONCE = (
+    250_000  # values: they lie in the cache when they are scored; for more a second thread would be woken at each turn
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,19 @@ class Plan:
         out, _, negative = chain.prepare(me.contents, self.region, self.factors, self.mode)
         self._check(me, negative)
         return np.asarray(out, np.float32)
+
+    def parts(self, me: MonitorElement) -> Iterator[NDArray[np.float32]]:
+        """Give what `array` returns, some rows at a time, in memory that the next rows use again."""
+        size = [(high - low) // by for (low, high), by in zip(self.region, self.factors, strict=True)]
+        step = max(1, min(_AT_ONCE // max(math.prod(size), 1), len(me)))
+        negative = np.zeros(len(me), np.int64)
+        with scratch((step, *size), np.float32 if me.contents.dtype == np.float32 else np.float64) as memory:
+            for begin in range(0, len(me), step):
+                rows = me.contents[begin : begin + step]
+                work = self.region, self.factors, self.mode
+                out, _, negative[begin : begin + step] = chain.prepare(rows, *work, memory[: len(rows)])
+                self._check(me, negative)
+                yield np.asarray(out, np.float32)
 
     def score(self, me: MonitorElement, reference: Array, k: int, kind: str) -> NDArray[np.float64]:
         """Return the mean of the ``k`` largest differences to ``reference``, ``(n_ls,)``."""
@@ -66,8 +85,8 @@ def fuse(steps: Sequence[Step], me: MonitorElement) -> Plan | None:
     axes: tuple[Axis, ...] = me.axes
     low, high = [1] * len(axes), [axis.nbins + 1 for axis in axes]
     factors, mode, last = (1,) * len(axes), "", -1
-    for step in steps:
-        rank = next((i for i, kind in enumerate((IncludeFlow, Crop, Rebin, Normalise)) if isinstance(step, kind)), None)
+    for i, step in enumerate(steps):
+        rank = next((j for j, kind in enumerate((IncludeFlow, Crop, Rebin, Normalise)) if isinstance(step, kind)), None)
         if rank is None or rank <= last:
             return None
         last = rank
@@ -84,6 +103,8 @@ def fuse(steps: Sequence[Step], me: MonitorElement) -> Plan | None:
             if step.by not in {"integral", "maximum"}:
                 return None
             mode = step.by
-        axes = step.axes_after(axes)
+        # Only what comes before a step that counts bins need be known: the last axes are nobody's.
+        if any(isinstance(later, Crop | Rebin) for later in steps[i + 1 :]):
+            axes = step.axes_after(axes)
     region = tuple(zip(low[::-1], high[::-1], strict=True))
     return Plan(region, tuple(factors[::-1]), mode, me.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,15 @@ class Preparation:
             return plan.array(me)
         lean = me.replace(sumw2=None, bin_sumw2=None)
         return np.ascontiguousarray(self._apply(lean, errors=False).values(), np.float32)
+
+    def parts(self, me: MonitorElement) -> Iterator[NDArray[np.float32]]:
+        """Give what `array` returns, the rows in order, some at a time; what was given is overwritten by what comes next."""
+        self._check(me)
+        plan = fuse(self.steps, me)
+        if plan is None:
+            yield self.array(me)
+        else:
+            yield from plan.parts(me)
 
     def _apply(self, me: MonitorElement, *, errors: bool) -> MonitorElement:
         self._check(me)
