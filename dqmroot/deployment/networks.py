@@ -139,7 +139,10 @@ def _conv_autoencoder(graph: Graph, detector: Any, x: str) -> Parts:
 def _cnn_classifier(graph: Graph, detector: Any, x: str) -> Parts:
     counts = graph.reshape(graph.cast(x, _DOUBLE), -1)
     rate = add_rate(graph, detector.occupancy_, counts)
-    shares = graph.add("Div", counts, graph.add("Mul", rate, float(detector.occupancy_.shape.max())))
+    shape = detector.occupancy_.shape
+    shares = graph.add("Div", counts, graph.add("Mul", rate, float(shape.max())))
+    if detector.centred:
+        shares = graph.add("Sub", shares, shape / shape.max())
     image = graph.reshape(graph.cast(shares, _SINGLE), 1, *detector.bins_)
     return _odds(graph, _chain(graph, detector, image), detector.classes)
 

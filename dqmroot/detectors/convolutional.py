@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dqmroot.detectors.backend import load_keras
 from dqmroot.detectors.base import Progress, Sample, Sees
-from dqmroot.detectors.network import Network, fitting_size
+from dqmroot.detectors.network import MOMENTUM, Network, fitting_size
 from dqmroot.detectors.occupancy import Occupancy
 from dqmroot.detectors.shapes import blocks, flat, largest
 from dqmroot.detectors.training import held_rows, train
@@ -18,6 +18,7 @@ from dqmroot.errors import UnknownNameError, UsageError
 
 __all__ = ["ConvAutoencoder"]
 
+_CACHED = 1 << 15  # bins: what is made of them in between lies in the cache
 _LOSSES = ("mse", "mae", "binary_crossentropy")
 _BOTTLENECK = "bottleneck"
 _DISTANCES = ("significance", "squared")
@@ -94,7 +95,9 @@ class ConvAutoencoder(Network):
             x = layers.Conv2D(
                 n, 3, padding="same", kernel_initializer=keras.initializers.GlorotUniform(seed()), dtype=policy
             )(x)
-            return layers.Activation("relu", dtype=policy)(layers.BatchNormalization(dtype=policy)(x))
+            return layers.Activation("relu", dtype=policy)(
+                layers.BatchNormalization(momentum=MOMENTUM, dtype=policy)(x)
+            )
 
         given = keras.Input((height, width, 1))
         x = given
@@ -110,12 +113,16 @@ class ConvAutoencoder(Network):
 
     def _images(self, x: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """Return maps in [0, 1], padded, and the rate of each, ``(n_ls, 1, 1)``."""
-        rate = self.occupancy_.rate(flat(x))[:, :, None]
-        images = np.clip(x / (rate * self.largest_), 0, 1)[..., None]
         factor = 2 ** len(self.filters)
-        pads = [fitting_size(n, factor) - n for n in x.shape[1:]]
-        padded = np.pad(images, [(0, 0), *[(n // 2, n - n // 2) for n in pads], (0, 0)])
-        return np.asarray(padded, np.float32), rate
+        sizes = [fitting_size(n, factor) for n in x.shape[1:]]
+        padded = np.zeros((len(x), *sizes, 1), np.float32)
+        y, z = ((size - n) // 2 for size, n in zip(sizes, x.shape[1:], strict=True))
+        inside = padded[:, y : y + x.shape[1], z : z + x.shape[2], 0]
+        rate = np.empty((len(x), 1, 1))
+        for part in blocks(len(x), max(1, _CACHED // max(x[0].size, 1))):
+            rate[part] = self.occupancy_.rate(flat(x[part]))[:, :, None]
+            inside[part] = np.clip(x[part] / (rate[part] * self.largest_), 0, 1)
+        return padded, rate
 
     def _learn(self, x: NDArray[np.float32], sample: Sample, progress: Progress | None) -> None:
         self.occupancy_ = Occupancy.learn(x)
@@ -138,22 +145,24 @@ class ConvAutoencoder(Network):
         y, x = ((have - need) // 2 for have, need in zip(out.shape[1:], bins, strict=True))
         return out[:, y : y + bins[0], x : x + bins[1]]
 
-    def _expected(self, x: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        images, rate = self._images(x)
-        return self._decoded(images, x.shape[1:]) * rate, rate
-
-    def _differences(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        expected, rate = self._expected(x)
-        if self.distance == "squared":
-            return np.asarray(np.square((x - expected) / (rate * self.largest_)))
-        variance = self.occupancy_.variance(flat(expected), rate[:, :, 0]).reshape(x.shape)
-        return np.asarray(np.abs(x - expected) / np.sqrt(variance + np.square(self.error_ * rate) + 1))
+    def _differences(self, x: NDArray[np.float32]) -> Iterator[NDArray[np.float64]]:
+        """Give some LS at a time and how far each of their bins is off."""
+        images, rates = self._images(x)
+        shares = self._decoded(images, x.shape[1:])
+        for part in blocks(len(x), max(1, _CACHED // max(x[0].size, 1))):
+            counts, rate = x[part], rates[part]
+            expected = shares[part] * rate
+            if self.distance == "squared":
+                yield np.square((counts - expected) / (rate * self.largest_))
+                continue
+            variance = self.occupancy_.variance(flat(expected), rate[:, :, 0]).reshape(counts.shape)
+            yield np.abs(counts - expected) / np.sqrt(variance + np.square(self.error_ * rate) + 1)
 
     def _score(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
-        return largest(flat(self._differences(x)), self.k)
+        return np.concatenate([largest(flat(off), self.k) for off in self._differences(x)])
 
     def _score_bins(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
-        return self._differences(x)
+        return np.concatenate(list(self._differences(x)))
 
     def _score_with_bins(
         self, x: NDArray[np.float32], sample: Sample
@@ -162,7 +171,8 @@ class ConvAutoencoder(Network):
         return largest(flat(loss), self.k), loss
 
     def _reconstruct(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:
-        return np.asarray(self._expected(x)[0], np.float32)
+        images, rate = self._images(x)
+        return np.asarray(self._decoded(images, x.shape[1:]) * rate, np.float32)
 
     def _encode(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:
         keras = load_keras()

@@ -15,7 +15,12 @@ from dqmroot.detectors.base import Detector
 from dqmroot.detectors.training import Schedule, gpus
 from dqmroot.errors import UnknownNameError, UsageError
 
-__all__ = ["Network", "fitting_size"]
+__all__ = ["MOMENTUM", "Network", "fitting_size"]
+
+MOMENTUM = 0.9
+"""Of the means and variances that batch normalisation scores with. Keras' 0.99 follows those of the training after some 500
+steps; a few passes over a few hundred maps are fewer, the network would be judged with statistics that are not its own, and the
+first pass, in which it has learnt nothing, would be kept as the best."""
 
 _BLOCK = 256
 _PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dqmroot.detectors.backend import load_keras, values_of
 from dqmroot.detectors.base import Progress, Sample, Sees
 from dqmroot.detectors.faults import DEFAULT_FAULTS, FaultMaker, classes_of
-from dqmroot.detectors.network import Network
+from dqmroot.detectors.network import MOMENTUM, Network
 from dqmroot.detectors.occupancy import Occupancy
 from dqmroot.detectors.shapes import flat
 from dqmroot.detectors.training import held_rows, train_passes
@@ -145,6 +145,8 @@ class CNNClassifier(Supervised):
             10 (2×2), 8 (3×3) and 8 (1×1) with pooling and one batch normalisation, Dense 8. ``"normalised"``: the same with
             batch normalisation after every layer.
         classes: 2 (good, bad) or 3 (good, hot, dead).
+        centred: Whether the mean map of good LS is subtracted first. The study did not: all maps then have nearly all in common, by
+            which the few nodes of the last layers are driven to where they learn nothing more, or learn in hundreds of passes.
         faults: What to learn, each as `dqmroot.inject` takes it; new places in each pass.
         class_weights: Weight of each class in the loss; empty for equal ones.
         good_share: Share of the LS that stay good in each pass.
@@ -176,6 +178,7 @@ class CNNClassifier(Supervised):
         *,
         layout: str = "normalised",
         classes: int = 3,
+        centred: bool = True,
         faults: Sequence[Mapping[str, Any]] = DEFAULT_FAULTS,
         class_weights: Sequence[float] = (),
         good_share: float = 0.34,
@@ -191,13 +194,18 @@ class CNNClassifier(Supervised):
         if layout not in _LAYOUTS:
             raise UnknownNameError("layout", layout, _LAYOUTS, f"detector {self.name}")
         self.layout = layout
+        self.centred = centred
         self._set_training(opt, learning_rate, epochs, batch_size, validation, patience, precision, seed)
         self._set_classes(classes, faults, class_weights, good_share)
 
     def _images(self, x: NDArray[Any]) -> NDArray[np.float32]:
-        """Maps divided by what the fullest good cell of their rate holds."""
+        """Maps divided by what the fullest good cell of their rate holds, less the mean map of good ones."""
         rate = self.occupancy_.rate(flat(x))[:, :, None]
-        return np.asarray((x / (rate * self.occupancy_.shape.max()))[..., None], np.float32)
+        shape = self.occupancy_.shape
+        images = x / (rate * shape.max())
+        if self.centred:
+            images -= (shape / shape.max()).reshape(x.shape[1:])
+        return np.asarray(images[..., None], np.float32)
 
     def build(self, bins: tuple[int, ...]) -> Any:
         """Return the network; it gives logits, one per class."""
@@ -215,12 +223,12 @@ class CNNClassifier(Supervised):
             return layers.Dense(n, kernel_initializer=keras.initializers.GlorotUniform(seed()), dtype=dtype, **more)
 
         def norm() -> list[Any]:
-            return [layers.BatchNormalization(dtype=policy), layers.Activation("relu", dtype=policy)]
+            return [layers.BatchNormalization(momentum=MOMENTUM, dtype=policy), layers.Activation("relu", dtype=policy)]
 
         pool = layers.MaxPooling2D
         if self.layout == "strided":
             stack = [
-                layers.BatchNormalization(dtype=policy),
+                layers.BatchNormalization(momentum=MOMENTUM, dtype=policy),
                 conv(8, 3, strides=2, activation="relu"),
                 conv(8, 3, strides=2, activation="relu"),
                 layers.Dropout(0.25, seed=seed()),
@@ -228,7 +236,7 @@ class CNNClassifier(Supervised):
             ]
         elif self.layout == "pooled":
             stack = [
-                *(conv(10, 2, activation="relu"), pool(2), layers.BatchNormalization(dtype=policy)),
+                *(conv(10, 2, activation="relu"), pool(2), layers.BatchNormalization(momentum=MOMENTUM, dtype=policy)),
                 *(conv(8, 3, activation="relu"), pool(2), conv(8, 1, activation="relu")),
                 *(layers.Dropout(0.25, seed=seed()), layers.Flatten(), dense(8, activation="relu")),
             ]

@@ -66,6 +66,27 @@ def test_faults_touch_live_cells_and_differ_from_pass_to_pass(sample) -> None:
     assert (first.sum(axis=(1, 2)) - good.sum(axis=(1, 2)))[kind == 1].max() < 0
 
 
+def test_the_mean_map_is_subtracted(sample) -> None:
+    good = np.asarray(sample(2, 100).values())
+    centred = CNNClassifier(faults=FAULTS)
+    plain = CNNClassifier(faults=FAULTS, centred=False)
+    centred.occupancy_ = plain.occupancy_ = Occupancy.learn(good)
+    images, as_they_are = centred._images(good), plain._images(good)
+    shape = plain.occupancy_.shape.reshape(good.shape[1:])
+    np.testing.assert_allclose(
+        as_they_are[..., 0] - images[..., 0], np.broadcast_to(shape / shape.max(), good.shape), atol=1e-6
+    )
+    assert np.abs(images.mean(axis=0)).max() < 0.05 < as_they_are.mean()
+
+
+def test_statistics_of_batch_normalisation_keep_up_with_few_steps() -> None:
+    """What Keras takes by default follows in hundreds of steps: the first pass then looked best, and was kept."""
+    network = CNNClassifier(faults=FAULTS).build((72, 32))
+    layers = [layer for layer in network.layers if type(layer).__name__ == "BatchNormalization"]
+    assert len(layers) == 4
+    assert all(layer.momentum**50 < 0.01 for layer in layers)
+
+
 def test_classes() -> None:
     np.testing.assert_array_equal(classes_of(FAULTS, 3), [1, 2])
     np.testing.assert_array_equal(classes_of(FAULTS, 2), [1, 1])
