@@ -1,8 +1,8 @@
 """Compiled kernels beside the best NumPy form, the peers' formula, and a plain parallel copy.
 
-Run ``python benchmarks/kernels.py [--large] [--compile] [--json FILE]``. All columns of a row are measured in one run, taking
-turns, and the best of several turns counts; ratios are what to quote. ``--large`` adds arrays of 1 GB, ``--compile`` the time of
-first uses in fresh processes with an empty cache.
+Run ``python benchmarks/kernels.py [--large] [--sweep] [--compile] [--json FILE]``. All columns of a row are measured in one
+run, taking turns, and the best of several turns counts; ratios are what to quote. ``--large`` adds arrays of 1 GB, ``--sweep``
+shapes from one bin to wide and long ones, ``--compile`` the time of first uses in fresh processes with an empty cache.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def numpy_smooth(x: Array) -> Array:
         out[..., 1:] += moved[..., :-1]
         out[..., :-1] += moved[..., 1:]
         norm = np.full(moved.shape[-1], 3, x.dtype)
-        norm[[0, -1]] = 2
+        norm[[0, -1]] = min(2, moved.shape[-1])
         out /= norm
         x = np.moveaxis(out, -1, axis)
     return x
@@ -143,7 +143,7 @@ def peer_smooth(x: Array) -> Array:
 
 def numpy_running(x: Array) -> Array:
     out = x.copy()
-    for back in range(1, 5):
+    for back in range(1, min(5, len(x))):
         out[back:] += x[:-back]
     return out
 
@@ -289,6 +289,118 @@ def measure(name: str, shape: tuple[int, ...], turns: int) -> list[Row]:
     return rows
 
 
+SWEEP = (
+    (1, 1),
+    (1, 102),
+    (10, 10),
+    (1, 72, 84),
+    (100, 102),
+    (20, 8, 8, 8),
+    (1000, 51),
+    (100, 36, 42),
+    (100_000, 3),
+    (3, 1_000_000),
+)
+
+
+def sweep() -> None:
+    """How many times faster than NumPy each kernel is, on shapes of every kind, in float32 and float64."""
+    print(f"\n{'times faster than NumPy':24s}" + "".join(f"{'×'.join(map(str, shape)):>13s}" for shape in SWEEP))
+    found: dict[str, list[str]] = {}
+    for shape in SWEEP:
+        for dtype in (np.float32, np.float64):
+            for name, (kernel, plain) in sweep_calls(shape, dtype).items():
+                a, b = per_call(kernel, plain)
+                found.setdefault(f"{name} {np.dtype(dtype).str[1:]}", []).append(f"{b / a:6.1f} {1e6 * a:6.0f}")
+    for name, ratios in found.items():
+        print(f"{name:24s}" + "".join(ratios))
+    print("the second number of each pair is microseconds a call")
+
+
+def per_call(*calls: Call) -> list[float]:
+    """Best time of each call in seconds, the calls taking turns for long enough to wake threads up."""
+    best = [np.inf] * len(calls)
+    for call in calls:
+        call()
+    for _ in range(12):
+        for i, call in enumerate(calls):
+            end = time.perf_counter() + 2e-3
+            while True:
+                begin = time.perf_counter()
+                call()
+                now = time.perf_counter()
+                best[i] = min(best[i], now - begin)
+                if now > end:
+                    break
+    return best
+
+
+def sweep_calls(shape: tuple[int, ...], dtype: Any) -> dict[str, tuple[Call, Call]]:
+    """Each kernel and the best NumPy form of the same, float64 where the kernel sums in float64."""
+    x = (np.random.default_rng(2).poisson(5, shape) + 1).astype(dtype)
+    n, axes, bins_of = len(x), tuple(range(1, x.ndim)), int(np.prod(shape[1:]))
+    inner = tuple((0, size) for size in shape[1:])
+    twos = tuple(2 if size % 2 == 0 else 1 for size in shape[1:])
+    cuts = [np.arange(0, size + 1, by) for size, by in zip(shape[1:], twos, strict=True)]
+    half = tuple((0, max(1, size // 2)) for size in shape[1:])
+    cut = (slice(None), *(slice(*pair) for pair in half))
+    r, k = x.mean(axis=0), min(10, bins_of)
+    columns = (n, *[1] * (x.ndim - 1))
+    divisor, place = np.arange(1.0, n + 1), np.arange(n)
+    begin, one = np.maximum(place - 4, 0), np.ones(n)
+    by = divisor.reshape(columns)
+
+    def rebinned() -> Array:
+        out = x
+        for axis, factor in enumerate(twos, start=1):
+            if factor == 2:
+                even = tuple(slice(None, None, 2) if a == axis else slice(None) for a in range(x.ndim))
+                odd = tuple(slice(1, None, 2) if a == axis else slice(None) for a in range(x.ndim))
+                out = out[even] + out[odd]
+        return out.copy() if out is x else out
+
+    def best_mean(y: Array) -> Array:
+        d = np.square(y - r).reshape(n, -1)
+        return np.partition(d, -k, axis=1)[:, -k:].mean(axis=1)
+
+    usual = chain.prepare(x, inner, twos, "integral")[0].mean(axis=0)
+
+    def plain_chain() -> Array:
+        y = rebinned()
+        y = y / y.sum(axis=axes, keepdims=True, dtype=np.float64)
+        d, few = np.square(y - usual).reshape(n, -1), min(k, usual.size)
+        return np.partition(d, -few, axis=1)[:, -few:].mean(axis=1)
+
+    return {
+        "rebin": (lambda: chain.prepare(x, inner, twos), rebinned),
+        "merge": (lambda: bins.merge(x, cuts), rebinned),
+        "crop": (lambda: chain.prepare(x, half, (1,) * (x.ndim - 1)), lambda: np.ascontiguousarray(x[cut]).copy()),
+        "normalise": (
+            lambda: scale.normalise(x, "integral", inner),
+            lambda: (x / x.sum(axis=axes, keepdims=True, dtype=np.float64)).astype(dtype),
+        ),
+        "to the maximum": (
+            lambda: scale.normalise(x, "maximum", inner),
+            lambda: x / x.max(axis=axes, keepdims=True),
+        ),
+        "divisors": (lambda: scale.divisors(x, "integral"), lambda: x.sum(axis=axes, dtype=np.float64)),
+        "row sums": (lambda: scale.row_sums(x), lambda: x.sum(axis=axes, dtype=np.float64)),
+        "scale rows": (lambda: scale.scale_rows(x, divisor), lambda: (x / by).astype(dtype)),
+        "linear": (lambda: scale.linear(x, r, r), lambda: (x - r) / r),
+        "loss map": (lambda: top.differences(x, r), lambda: np.square(np.subtract(x, r, dtype=np.float64))),
+        "top": (lambda: top.top_mean(x, r, k), lambda: best_mean(x)),
+        "smooth": (
+            lambda: smooth.smooth(x, [np.ones(3)] * (x.ndim - 1)),
+            lambda: numpy_smooth(x),
+        ),
+        "running sum": (
+            lambda: windows.window_sums(x, place, begin, one),
+            lambda: numpy_running(x),
+        ),
+        "fused chain": (lambda: chain.score(x, inner, twos, "integral", usual, min(k, usual.size)), plain_chain),
+    }
+
+
 COMPILED = {
     "merge": "bins.merge(x, [np.arange(0, 7, 2), np.arange(0, 9, 2)])",
     "normalise": "scale.normalise(x, 'integral', ((0, 6), (0, 8)))",
@@ -327,10 +439,14 @@ def compile_times() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0] if __doc__ else "")
     parser.add_argument("--large", action="store_true", help="also arrays of 1 GB")
+    parser.add_argument("--sweep", action="store_true", help="only shapes of every kind, beside NumPy")
     parser.add_argument("--compile", action="store_true", help="also the time of first uses")
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if options.sweep:
+        sweep()
+        return
     print(f"{threads()} threads; milliseconds, best of {options.turns}; × is how many times faster the kernel is")
     print(
         f"{'':34s} {'':24s} {'kernel':>9s} {'NumPy':>10s} {'':8s} {'peer':>10s} {'':8s} {'of copy':>8s} {'ready':>8s}"

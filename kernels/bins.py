@@ -10,9 +10,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from dqmroot.kernels.jit import bare_kernel, inner_kernel
 from dqmroot.kernels.rows import over_rows, rows, target
-from dqmroot.kernels.stream import begin_at, close_line, fetch, gather, room
+from dqmroot.kernels.stream import LARGE, begin_at, close_line, fetch, gather, room
 
-__all__ = ["even_groups", "group_bins", "merge"]
+__all__ = ["copy_or_pair", "even_groups", "group_bins", "merge"]
 
 Array = NDArray[Any]
 
@@ -37,11 +37,27 @@ def merge(values: Array, starts: Sequence[Array], dtype: DTypeLike | None = None
     cuts = [np.array([0, 1])] * (3 - len(cuts)) + cuts
     size = tuple(len(cut) - 1 for cut in cuts)
     made = target(out, (shape[0], *size), values.dtype if dtype is None else dtype)
-    result = made.reshape(-1)
-    work = (flat, *strides, *cuts, even_groups(cuts[2]), result)
+    result, even = made.reshape(-1), even_groups(cuts[2])
+    alone = all(cut[-1] - cut[0] == len(cut) - 1 for cut in cuts[:2]) and even[1] - even[0] == size[2]
+    if alone and made.nbytes < LARGE and (even[2] == 1 or made.dtype.kind == "f"):
+        region = [slice(cut[0], cut[-1]) for cut in cuts[4 - values.ndim :]]
+        made = made.reshape(shape[:1] + size[4 - values.ndim :])
+        over_rows(copy_or_pair, shape[0], made.nbytes // 4, values[(slice(None), *region)], int(even[2]), made, row=0)
+        return made
+    work = (flat, *strides, *cuts, even, result)
     own = lambda: (np.empty(cuts[2][-1] - cuts[2][0]), *gather(result, size[2]))  # noqa: E731
     over_rows(_merge, shape[0], flat.nbytes, *work, own=own)
     return made.reshape(shape[:1] + size[4 - values.ndim :])
+
+
+def copy_or_pair(first: int, last: int, values: Array, factor: int, out: Array) -> None:
+    """Copy, or add pairs along x, in which NumPy is the fastest; one rounding is the same from float32 as from float64."""
+    part = values[first:last]
+    if factor == 1:
+        np.copyto(out[first:last], part, casting="unsafe")
+        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        np.add(part[..., ::2], part[..., 1::2], out=out[first:last], dtype=out.dtype)
 
 
 def even_groups(cuts: Array) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dqmroot.kernels.bins import even_groups, group_bins
+from dqmroot.kernels.bins import copy_or_pair, even_groups, group_bins
 from dqmroot.kernels.jit import bare_kernel
 from dqmroot.kernels.rows import over_rows, rows, target
 from dqmroot.kernels.scale import CACHED, MAXIMUM, Region, cell_of, normalise_rows, scale_rows
@@ -44,11 +44,14 @@ def prepare(
     size = tuple(len(cut) - 1 for cut in cuts)
     made = target(out, (n, *size), kept(values))
     result = made.reshape((n, *size[4 - values.ndim :]))
-    divisor, negative = np.ones(n), np.zeros(n, np.int64)
+    if mode:
+        divisor, negative = np.empty(n), np.empty(n, np.int64)
+    else:
+        divisor, negative = np.broadcast_to(1.0, n), np.broadcast_to(np.int64(0), n)
     if not mode and math.prod(factors[:-1]) == 1 and factors[-1] < 3:
         cut = values[(slice(None), *(slice(*pair) for pair in region))]
         if made.nbytes < LARGE:
-            over_rows(_by_numpy, n, cut.nbytes, cut, factors[-1], result)
+            over_rows(copy_or_pair, n, made.nbytes // 4, cut, factors[-1], result, row=0)
             return result, divisor, negative
         if factors[-1] == 1:
             return scale_rows(cut, divisor, result.dtype, result), divisor, negative
@@ -64,16 +67,6 @@ def prepare(
     normalisation = (MAXIMUM[mode], divisor, negative) if mode else (None, None, None)
     over_rows(_prepare, n, flat.nbytes, flat, *strides, *cuts, even, step, *normalisation, to, own=own)
     return result, divisor, negative
-
-
-def _by_numpy(first: int, last: int, values: Array, factor: int, out: Array) -> None:
-    """Copy, or add pairs along x, in which NumPy is the fastest; one rounding is the same from float32 as from float64."""
-    part = values[first:last]
-    if factor == 1:
-        np.copyto(out[first:last], part)
-        return
-    with np.errstate(over="ignore", invalid="ignore"):
-        np.add(part[..., ::2], part[..., 1::2], out=out[first:last], dtype=out.dtype)
 
 
 def score(

@@ -24,7 +24,7 @@ __all__ = ["Rows", "copy", "lines", "over_rows", "rows", "set_threads", "target"
 Array = NDArray[Any]
 
 # Below this many bytes a second thread costs more than it saves.
-_WORTH_A_THREAD = 1 << 19
+_WORTH_A_THREAD = 1 << 20
 _KNOWN = tuple(np.dtype(name) for name in ("f4", "f8", "i2", "i4", "i8", "u1", "u2", "u4", "u8"))
 
 _lock = threading.Lock()
@@ -123,7 +123,12 @@ def set_threads(n: int | None) -> None:
 
 
 def over_rows(
-    loop: Callable[..., object], n: int, work: int, *arguments: object, own: Callable[[], tuple[Array, ...]] = tuple
+    loop: Callable[..., object],
+    n: int,
+    work: int,
+    *arguments: object,
+    own: Callable[[], tuple[Array, ...]] = tuple,
+    row: int = 32,
 ) -> None:
     """Share rows 0 to ``n`` out over threads.
 
@@ -133,8 +138,9 @@ def over_rows(
         work: Number of their bytes.
         arguments: The same for all threads.
         own: Makes the memory that each thread needs for itself.
+        row: As much as to begin a row takes, in bytes.
     """
-    parts = min(n, work // _WORTH_A_THREAD)
+    parts = min(n, (work + row * n) // _WORTH_A_THREAD)
     workers = min(threads(), parts) if parts > 1 else 1
     if workers <= 1:
         loop(0, n, *arguments, *own())
@@ -157,7 +163,7 @@ def copy(array: Array) -> Array:
     def part(first: int, last: int) -> None:
         out[first:last] = array[first:last]
 
-    over_rows(part, len(array), array.nbytes)
+    over_rows(part, len(array), array.nbytes, row=0)
     return out
 
 

@@ -46,11 +46,14 @@ def smooth(values: Array, weights: Sequence[Array], dtype: DTypeLike | None = No
 
 def edge_weights(window: Array, size: int) -> Array:
     """``(len(window), size)``: the weight that bin i gives to its neighbour at each distance, 0 outside the axis."""
-    half = len(window) // 2
-    at = np.arange(size) + np.arange(-half, half + 1)[:, None]
-    inside = np.where((at >= 0) & (at < size), window[:, None], 0.0)
+    # All but the bins near the edges have the same weights.
+    half, few = len(window) // 2, min(size, len(window))
+    at = np.arange(few) + np.arange(-half, half + 1)[:, None]
+    inside = np.where((at >= 0) & (at < few), window[:, None], 0.0)
     made: Array = inside * (window.sum() / inside.sum(axis=0))
-    return made
+    times = np.ones(few, np.int64)
+    times[few // 2] += size - few
+    return np.repeat(made, times, axis=1)
 
 
 @bare_kernel

@@ -20,9 +20,9 @@ Array = NDArray[Any]
 DIFFERENCES = {"squared": None, "chi2": 1, "deviance": 2, "pull": 3}
 
 # From so many bins on, and up to so large a k, an insertion is faster than a partition.
-_LONG, _MOST = 1024, 64
+_LONG, _MOST = 512, 64
 # Bins of which the largest is found first.
-_CHUNK = 64
+_CHUNK = 32
 # Up to so many bins and so large a k rows are sorted side by side, so many at once.
 _SHORT, _FEW, _ABREAST = 256, 16, 32
 # Bins whose differences are worked on together: they stay in the cache.

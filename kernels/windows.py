@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dqmroot.kernels.jit import bare_kernel, inner_kernel
+from dqmroot.kernels.jit import bare_kernel
 from dqmroot.kernels.rows import lines, over_rows
 from dqmroot.kernels.stream import fetch
 
@@ -53,21 +53,19 @@ def window_products(values: Array, order: Array, begin: Array) -> Array:
     return out.reshape(values.shape)
 
 
-@inner_kernel
-def _follows(i, order, begin, factor):  # type: ignore[no-untyped-def]
-    """Whether the window of ``i`` lies one row behind the one before, so that both are added as if they were one long row."""
-    follows = begin[i - 1] >= 0 and begin[i] == begin[i - 1] + 1 and factor[i] == factor[i - 1]
-    for j in range(begin[i - 1] if follows else i, i):
-        follows = follows and order[j + 1] == order[j] + 1
-    return follows
-
-
 @bare_kernel
 def _window_sums(first, last, flat, sn, sz, sy, nz, ny, nx, order, begin, factor, compact, out, line):  # type: ignore[no-untyped-def]
     i = first
     while i < last:
-        rows = 1
-        while compact and i + rows < last and (rows + 1) * nx <= _PIECE and _follows(i + rows, order, begin, factor):
+        # Windows that lie one row behind the one before are added as if they were one long row.
+        rows, steps = 1, 0
+        while compact and begin[i] >= 0 and steps < i - begin[i] and order[i - steps] == order[i - steps - 1] + 1:
+            steps += 1
+        while compact and i + rows < last and (rows + 1) * nx <= _PIECE and begin[i] >= 0:
+            j = i + rows
+            steps = steps + 1 if order[j] == order[j - 1] + 1 else 0
+            if begin[j] != begin[j - 1] + 1 or factor[j] != factor[i] or steps < j - begin[j - 1]:
+                break
             rows += 1
         by = factor[i] if begin[i] >= 0 else np.nan
         for z in range(nz):
