@@ -5,7 +5,8 @@
     python benchmarks/detection.py --only 1x1 --detectors 'likelihood_scan;max_pull'
     python benchmarks/detection.py --curves           detection rate against counts per cell and against remaining efficiency
     python benchmarks/detection.py --rare             false discovery rate of a single dead cell, one faulty map in a hundred
-    python benchmarks/detection.py --print            the tables of what is done, as docs/detection.md has them
+    python benchmarks/detection.py --print            the tables of what is done
+    python benchmarks/detection.py --fill docs/detection.md      the same, put into the page
 
 Results are kept as one JSON line per (seed, case, detector) in --out, networks that have learnt beside it. Detectors learn from
 three good runs; cuts are found on a fourth; figures come from two more runs. Good, hot and dead maps of the test are different
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parent))
 from contestants import CURVES, GOOD_ONLY, Gallery, curve_settings, given, oracle, series, supervised, tuned_scan
-from detection_tables import tables
+from detection_tables import fill, tables
 from simulation import CASES, Case, Maps, break_maps, simulate
 
 from dqmroot.combine import Combiner
@@ -311,6 +312,7 @@ def main() -> None:
     options.add_argument("--rare", type=int, nargs="?", const=100_000, metavar="GOOD_MAPS", help="for each seed")
     options.add_argument("--out", type=Path, default=Path("benchmarks/results/detection.jsonl"))
     options.add_argument("--print", action="store_true", help="print the tables of what is done")
+    options.add_argument("--fill", type=Path, metavar="PAGE", help="put them into a page")
     args = options.parse_args()
     rows = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.is_file() else []
     done = {row["key"] for row in rows}
@@ -318,7 +320,7 @@ def main() -> None:
     cases = args.only.split(",") if args.only else list(ORDER)
     chosen = set(cases) if args.only else None
     wanted = set(args.detectors.split(";")) if args.detectors else None
-    for seed in [] if args.print else args.seeds[: 1 if args.quick else None]:
+    for seed in [] if args.print or args.fill else args.seeds[: 1 if args.quick else None]:
         if args.rare:
             made = rare(seed, 2000 if args.quick else args.rare, chosen, done, gallery, args.quick)
         elif args.curves:
@@ -332,7 +334,11 @@ def main() -> None:
                 file.write(json.dumps(row) + "\n")
             short = {key: round(v, 5) if isinstance(v, float) else v for key, v in row.items()}
             print(json.dumps(short), file=sys.stderr, flush=True)
-    print(tables([row for row in rows if row["quick"] == args.quick]))
+    told = [row for row in rows if row["quick"] == args.quick]
+    if args.fill:
+        fill(args.fill, told)
+    else:
+        print(tables(told))
 
 
 if __name__ == "__main__":

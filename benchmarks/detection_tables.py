@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from contestants import GOOD_ONLY, supervised
+from simulation import CASES
 
 from dqmroot.evaluate import false_discovery_rate
 
-__all__ = ["needed", "table", "tables"]
+__all__ = ["fill", "needed", "sections", "table", "tables"]
 
 Row = dict[str, Any]
 
@@ -27,6 +30,13 @@ FIGURES = {
 _CASES = ("5x5 fixed", "5x5", "1x1", "strip", "random 1-16", "readout box", "degraded")
 
 
+def _ordered(rows: list[Row]) -> list[str]:
+    """Return the detectors, the oracle first, then those that learn faults."""
+    known = ["oracle", "likelihood_scan, its case", *supervised(CASES["1x1"]), *GOOD_ONLY]
+    found = dict.fromkeys(row["detector"] for row in rows)
+    return [*(label for label in known if label in found), *(label for label in found if label not in known)]
+
+
 def cell(values: list[float]) -> str:
     """Return mean ± spread; one number where there is no spread."""
     spread = np.std(values, ddof=1) if len(values) > 1 else 0.0
@@ -39,7 +49,7 @@ def table(rows: list[Row], figure: str, cases: list[str] | None = None, prefix: 
     cases = cases or [case for case in _CASES if any(row["case"] == case for row in rows)]
     heads = [case.removeprefix(prefix) for case in cases]
     lines = ["| detector | " + " | ".join(heads) + " |", "|---" * (len(cases) + 1) + "|"]
-    for label in dict.fromkeys(row["detector"] for row in rows):
+    for label in _ordered(rows):
         mine = [row for row in rows if row["detector"] == label and row.get(figure) is not None]
         cells = [
             cell(found) if (found := [row[figure] for row in mine if row["case"] == case]) else "" for case in cases
@@ -88,13 +98,32 @@ def _rare(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def tables(rows: list[Row]) -> str:
-    """Return all tables of what is done."""
-    seeds = ", ".join(map(str, sorted({row["seed"] for row in rows})))
-    parts = [f"Seeds {seeds}; mean ± spread, no spread where it is below 0.00005 or there is one seed."]
+def fewer(rows: list[Row], n_seeds: int = 3) -> str:
+    """Return which detectors have not been run with all seeds, case by case."""
+    found: dict[str, list[str]] = {}
+    for label in _ordered(rows):
+        for case in _CASES:
+            n = len({row["seed"] for row in rows if row["detector"] == label and row["case"] == case})
+            if n < n_seeds:
+                found.setdefault(label, []).append(f"{case} ({n})")
+    return "; ".join(f"{label}: {', '.join(cases)}" for label, cases in found.items())
+
+
+def sections(rows: list[Row]) -> dict[str, str]:
+    """Return the tables of what is done: of the cases, the curves, and the rare faults."""
+    out = {}
     plain = [row for row in rows if row["case"] in _CASES]
     if plain:
-        parts += [f"{text}:\n\n{table(plain, figure)}" for figure, text in FIGURES.items()]
+        seeds = ", ".join(map(str, sorted({row["seed"] for row in plain})))
+        left = fewer(plain)
+        few = (
+            f"Run with fewer seeds (how many): {left}."
+            if left
+            else "Every detector was run on every case with every seed."
+        )
+        head = f"Mean ± spread of seeds {seeds}; no spread where it is below 0.00005 or there is one seed. {few}"
+        out["cases"] = "\n\n".join([head, *(f"{text}:\n\n{table(plain, figure)}" for figure, text in FIGURES.items())])
+    parts = []
     for kind, text in {
         "counts": "One dead cell, detected at 1 % false rate, against the mean counts per cell",
         "efficiency": "The same at the real statistics against the efficiency that the cell has left",
@@ -106,7 +135,27 @@ def tables(rows: list[Row]) -> str:
             parts.append(f"{text}:\n\n{table(lines, 'detected', cases, kind + ' ')}")
             if kind != "efficiency":
                 parts.append(f"Counts per cell at which 99 % are seen, by interpolation:\n\n{needed(lines, kind)}")
+    if parts:
+        out["curves"] = "\n\n".join(parts)
     rare = [row for row in rows if row["case"].startswith("rare ")]
     if rare:
-        parts.append(f"A single dead cell, 99 % detected, one faulty map in a hundred; 95 % limits:\n\n{_rare(rare)}")
-    return "\n\n".join(parts)
+        out["rare"] = f"A single dead cell, 99 % detected, one faulty map in a hundred; 95 % limits:\n\n{_rare(rare)}"
+    return out
+
+
+def tables(rows: list[Row]) -> str:
+    """Return all tables of what is done."""
+    return "\n\n".join(sections(rows).values())
+
+
+def fill(page: Path, rows: list[Row]) -> None:
+    """Put the tables into a page, each between ``<!-- name -->`` and ``<!-- end of name -->``."""
+    text = page.read_text(encoding="utf-8")
+    for name, made in sections(rows).items():
+        begin, end = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
+        before, _, rest = text.partition(begin)
+        _, found, after = rest.partition(end)
+        if not found:
+            raise SystemExit(f"{page}: no place for {name}: it needs {begin.strip()} and {end.strip()}")
+        text = f"{before}{begin}\n{made}\n{end}{after}"
+    page.write_text(text, encoding="utf-8")
