@@ -96,6 +96,8 @@ class Detector(ABC):
     """Whether the score of an LS follows from its prepared values alone: not from its run, its conditions, or other LS."""
     sees: ClassVar[tuple[Sees, ...]] = ()
     """The faults it promises to see; the contract suite holds it to them."""
+    formerly: ClassVar[Mapping[str, Any]] = {}
+    """Parameters that came later, and how it was without them: so a folder that lacks them is read."""
     quick: ClassVar[Mapping[str, Any]] = {}
     """Parameters for a quick look: the least training that keeps the promise."""
 
@@ -277,7 +279,7 @@ class Detector(ABC):
         if data["detector"] != cls.name:
             raise InputError(path / "detector.json", f"holds a {data['detector']}, not a {cls.name}")
         try:
-            made = cls(**data["parameters"])
+            made = cls(**{**cls.formerly, **data["parameters"]})
             with (path / "arrays.npz").open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 arrays = {key: stored[key] for key in stored.files}
             made.bins_ = tuple(int(n) for n in data["bins"])

@@ -164,6 +164,7 @@ class CNNClassifier(Supervised):
     input = "counts"
     ndims = (2,)
     sees = (Sees("dead", 5, 100, 2),)
+    formerly: ClassVar[Mapping[str, Any]] = {"centred": False}
     quick: ClassVar[Mapping[str, Any]] = {
         "layout": "strided",
         "epochs": 150,
