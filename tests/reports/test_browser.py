@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,14 @@ HOSTILE = [
     "__proto__",
     "constructor",
 ]  # fmt: skip
+
+
+def until(page: Any, script: str, arg: Any = None) -> None:
+    """Wait until a script gives true; asked again from here, as the page forbids what Playwright's own way evaluates in it."""
+    end = time.monotonic() + 30
+    while not page.evaluate(script, arg):
+        assert time.monotonic() < end, script
+        page.wait_for_timeout(20)
 
 
 @pytest.fixture(scope="module")
@@ -112,9 +121,9 @@ def test_a_click_on_a_bad_lumisection_shows_why(way: str, folder: Path, open_rep
     assert "0.1 %" in why.locator(".facts").inner_text()
     # Another element of the same LS: a spectrum. And the next bad LS by its button.
     why.locator(".reason", has_text=SHAPE).click()
-    page.wait_for_function("name => document.querySelector('#why h3')?.textContent === name", arg=SHAPE)
+    until(page, "name => document.querySelector('#why h3')?.textContent === name", arg=SHAPE)
     why.get_by_role("button", name="next bad").click()
-    page.wait_for_function("() => document.querySelector('#why h2')?.textContent.includes('LS 13')")
+    until(page, "() => document.querySelector('#why h2')?.textContent.includes('LS 13')")
 
 
 def test_the_map_has_the_numbers_of_the_json(cert: Certification, folder: Path, open_report: Any) -> None:
@@ -122,7 +131,7 @@ def test_the_map_has_the_numbers_of_the_json(cert: Certification, folder: Path, 
     page = open_report(folder).ready()
     for run in (297050, 297056):
         page.locator("#runs").get_by_role("button", name=str(run)).click()
-        page.wait_for_function("run => dqmroot.view.run && dqmroot.view.run.run === run", arg=run)
+        until(page, "run => dqmroot.view.run && dqmroot.view.run.run === run", arg=run)
         for i, one in enumerate(told["mes"]):
             rows = [k for k, of in enumerate(one["run"]) if of == run]
             lumis = [one["lumi"][k] for k in rows]
@@ -235,7 +244,7 @@ def test_a_lumisection_without_pictures_says_so(folder: Path, open_report: Any) 
     assert why.locator("h2 .badge").inner_text() == "good"
     assert "not of this one" in why.inner_text()
     why.get_by_role("button", name="the nearest kept").click()
-    page.wait_for_function("() => document.querySelectorAll('#why .pictures canvas').length >= 3")
+    until(page, "() => document.querySelectorAll('#why .pictures canvas').length >= 3")
 
 
 def test_real_judgements_bring_neighbours_and_a_reference(tmp_path: Path, open_report: Any) -> None:
@@ -373,4 +382,4 @@ def test_root_objects_are_linked_and_drawn(
     if library is None:
         pytest.skip("no JSROOT here: only the link was looked at")
     why.get_by_role("button", name="Draw with JSROOT").click()
-    page.wait_for_function("() => document.querySelectorAll('.root-picture:has(svg)').length === 6", timeout=30_000)
+    until(page, "() => document.querySelectorAll('.root-picture:has(svg)').length === 6")
