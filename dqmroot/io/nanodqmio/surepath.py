@@ -122,8 +122,8 @@ def uproot_object(file: NanoFile, tree: str, entry: int) -> Any:
     Raises:
         InputError: uproot cannot.
     """
-    branch = file.trees[tree].branch()
     try:
+        branch = file.trees[tree].branch()  # built now: its record may be damaged where nothing was looked at before
         return branch.array(_interpretation(branch), entry_start=entry, entry_stop=entry + 1, library="np")[0]
     except Exception as error:
         raise _not_laid_out(file, tree, entry, error) from error
