@@ -230,13 +230,13 @@ def _forms_of(
     """Tell for each row which form it has; forms not met before are looked at."""
     bins, labels = places.found[:, kernels.BINS], places.found[:, kernels.LABELS]
     me = np.empty(len(asked), np.int32)
-    # Rows are sorted by name: a stretch of one name with equal fingerprints is one form.
-    change = np.append(
-        True, (asked.name[1:] != asked.name[:-1]) | (bins[1:] != bins[:-1]) | (labels[1:] != labels[:-1])
-    )
+    good = places.found[:, kernels.STATUS] == kernels.OK
+    # Rows are sorted by name: a stretch of one name with equal fingerprints is one form. What was read the slow way, as
+    # a histogram whose buffer was never emptied, is no part of it: its form is told by whoever read it.
+    told = (asked.name, bins, labels, good)
+    change = np.append(True, np.any([column[1:] != column[:-1] for column in told], axis=0))
     begins = np.flatnonzero(change)
     keys = [(tree, int(asked.name[i]), int(bins[i]), int(labels[i])) for i in begins]
-    good = places.found[:, kernels.STATUS] == kernels.OK
     unknown = {key: i for key, i in zip(keys, begins, strict=True) if good[i] and key not in forms.by_print}
     at = np.array(sorted(unknown.values()), np.intp)
     for number in np.unique(asked.file[at]):

@@ -131,6 +131,27 @@ def test_fills_in_the_buffer_are_binned_as_root_does(tmp_path: Path, kind: str) 
     check(path)
 
 
+@pytest.mark.parametrize("kind", ["TH1F", "TH2D", "TProfile"])
+def test_lumisections_with_and_without_a_buffer_are_one_series(tmp_path: Path, kind: str) -> None:
+    """Few fills stay in the buffer, many are binned: both occur in one file, of one monitoring element."""
+    ROOT = rootfiles.root()
+    path = tmp_path / "buffer.root"
+    with rootfiles.writer(path) as out:
+        for lumi in range(1, 7):
+            out.begin(1, lumi)
+            make = plain(ROOT, kind).Clone("h")
+            make.Reset()
+            if lumi not in {2, 3, 6}:
+                make.SetBuffer(1000)
+            fill(ROOT, make, lumi, weighted=False, n=20)
+            out.add("h", make)
+            out.add("other", plain(ROOT, kind))
+            out.end()
+    check(path)
+    assert dq.read(path, "h").lumi.tolist() == [1, 2, 3, 4, 5, 6]
+    assert len(dq.arrays(path).table) == 2
+
+
 def test_a_buffer_without_limits_is_refused(tmp_path: Path) -> None:
     ROOT = rootfiles.root()
     path = tmp_path / "buffer.root"
