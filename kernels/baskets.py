@@ -174,7 +174,7 @@ def _histogram(data: Any, at: Any, stop: Any, found: Any, entries: Any, row: Any
     if data[at + 4] != 0 and size > 0:
         if at + 5 + 8 * size > stop:
             return -LAYOUT
-        if bef64(data, at + 5) > 0:
+        if not bef64(data, at + 5) <= 0:  # below zero: a buffer that has been emptied
             return -BUFFERED
     return cells
 

@@ -75,10 +75,11 @@ def flushed(raw: bytes, storage: Storage, *, header: bool) -> Plain:
     parts = histogram_block(raw, storage, header=header)
     if any(axis.low >= axis.high for axis in said.axes):
         raise LayoutError("its fills are still in a buffer, and its axes have no limits yet")
-    n = int(parts.buffer[0])
+    told = float(parts.buffer[0]) if len(parts.buffer) else 0.0
     width = len(said.axes) + (2 if storage.profile else 1)
-    if n < 1 or 1 + n * width > len(parts.buffer):
-        raise LayoutError(f"a buffer of {len(parts.buffer)} numbers for {n} fills")
+    if not 1 <= told <= (len(parts.buffer) - 1) / width:
+        raise LayoutError(f"a buffer of {len(parts.buffer)} numbers for {told:g} fills")
+    n = int(told)
     fills = parts.buffer[1 : 1 + n * width].reshape(n, width)
     weight, cell, stride = fills[:, 0], np.zeros(n, np.int64), 1
     for number, axis in enumerate(said.axes):
@@ -111,9 +112,10 @@ def _bins(axis: Axis, x: Doubles) -> NDArray[np.int64]:
     """Bin of each x, 0 below and ``nbins + 1`` from the upper edge on, as ``TAxis::FindBin``."""
     if axis.edges is not None:
         return np.searchsorted(axis.edges, x, side="right").astype(np.int64)
-    inside = 1 + np.floor(axis.nbins * (x - axis.low) / (axis.high - axis.low))
+    with np.errstate(over="ignore", invalid="ignore"):  # a damaged file may hold limits near the largest number
+        inside = 1 + np.floor(axis.nbins * (x - axis.low) / (axis.high - axis.low))
     out = np.where(x < axis.low, 0, np.where(x < axis.high, inside, axis.nbins + 1))
-    return np.nan_to_num(out, nan=axis.nbins + 1).astype(np.int64)
+    return np.clip(np.nan_to_num(out, nan=axis.nbins + 1), 0, axis.nbins + 1).astype(np.int64)
 
 
 def uproot_object(file: NanoFile, tree: str, entry: int) -> Any:

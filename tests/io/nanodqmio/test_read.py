@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,28 @@ def test_a_buffer_without_limits_is_refused(tmp_path: Path) -> None:
         out.add("h", h)
         out.end()
     with pytest.raises(InputError, match=r"buffer\.root, TH1Fs entry 0: .*no limits"):
+        dq.read(path, "h")
+
+
+@pytest.mark.parametrize("told", [float("inf"), float("nan"), 1002.0, 1e300])
+def test_a_damaged_buffer_is_refused(tmp_path: Path, told: float) -> None:
+    """The first number in the buffer says how many fills follow; it is not to be trusted."""
+    ROOT = rootfiles.root()
+    path = tmp_path / "buffer.root"
+    h = ROOT.TH1F("h", "", 10, 0, 1)
+    h.SetBuffer(1001)
+    for _ in range(3):
+        h.Fill(0.5, 0.8125)
+    with rootfiles.writer(path, 0) as out:
+        out.begin(1, 1)
+        out.add("h", h)
+        out.end()
+    assert dq.read(path, "h").contents[0, 6] == 3 * 0.8125
+    raw = path.read_bytes()
+    fills = struct.pack(">ddd", 3, 0.8125, 0.5)
+    assert raw.count(fills) == 1
+    path.write_bytes(raw.replace(fills, struct.pack(">d", told) + fills[8:]))
+    with pytest.raises(InputError, match=r"buffer\.root, TH1Fs entry 0: "):
         dq.read(path, "h")
 
 
