@@ -115,7 +115,8 @@ def _bins(axis: Axis, x: Doubles) -> NDArray[np.int64]:
     with np.errstate(over="ignore", invalid="ignore"):  # a damaged file may hold limits near the largest number
         inside = 1 + np.floor(axis.nbins * (x - axis.low) / (axis.high - axis.low))
     out = np.where(x < axis.low, 0, np.where(x < axis.high, inside, axis.nbins + 1))
-    return np.clip(np.nan_to_num(out, nan=axis.nbins + 1), 0, axis.nbins + 1).astype(np.int64)
+    cells: NDArray[np.int64] = np.nan_to_num(out, nan=axis.nbins + 1).clip(0, axis.nbins + 1).astype(np.int64)
+    return cells
 
 
 def uproot_object(file: NanoFile, tree: str, entry: int) -> Any:
