@@ -276,15 +276,19 @@ def _flatten(graph: Graph, _layer: Any, value: str) -> str:
     return graph.reshape(graph.add("Transpose", value, perm=[0, 2, 3, 1]), -1)
 
 
+_SAME_IN_ONNX = {"elu", "relu", "selu", "sigmoid", "softplus", "softsign", "tanh"}
+
+
 def _activation(graph: Graph, value: str, name: str) -> str:
     if name == "linear":
         return value
     if name == "leaky_relu":
         return graph.add("LeakyRelu", value, alpha=0.2)
-    operation = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "elu": "Elu"}.get(name)
-    if operation is None:
+    if name == "silu":
+        return graph.add("Mul", value, graph.add("Sigmoid", value))
+    if name not in _SAME_IN_ONNX:
         raise UsageError(f"activation {name}: cannot be exported to ONNX")
-    return graph.add(operation, value)
+    return graph.add(name.capitalize(), value)
 
 
 _LAYERS: dict[str, Callable[[Graph, Any, str], str]] = {

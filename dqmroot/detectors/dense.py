@@ -25,10 +25,16 @@ __all__ = ["DenseAutoencoder"]
 _STEPS = 1700
 _RATE, _RATE_BINS = 1e-3, 200
 
-_LOSSES = ("mean_of_largest", "mse", "mae")
+# All but the first by Keras' own names; those that need a positive output are left to networks that have one.
+_LOSSES = (
+    *("mean_of_largest", "mse", "mae", "mape", "msle", "huber", "log_cosh"),
+    *("kl_divergence", "binary_crossentropy", "cosine_similarity"),
+)
 
 _AT_ONCE = 250_000  # values: what one layer gives lies in the cache when the next one takes it, and no thread is woken for them
 _SHORT = 1024  # bins from which on the general way to find the largest differences is the faster one
+
+_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # Klambauer et al., arXiv:1706.02515
 
 Rows = NDArray[np.float32]
 
@@ -40,6 +46,11 @@ def _sigmoid(x: Rows) -> None:
     x *= np.float32(0.5)
 
 
+def _selu(x: Rows) -> None:
+    np.copyto(x, np.float32(_SELU_ALPHA) * np.expm1(np.minimum(x, 0)), where=x <= 0)
+    x *= np.float32(_SELU_SCALE)
+
+
 # Each changes its argument.
 _ACTIVATIONS: dict[str, Callable[[Rows], Any]] = {
     "linear": lambda x: x,
@@ -48,6 +59,10 @@ _ACTIVATIONS: dict[str, Callable[[Rows], Any]] = {
     "tanh": lambda x: np.tanh(x, out=x),
     "elu": lambda x: np.copyto(x, np.expm1(np.minimum(x, 0)), where=x <= 0),
     "leaky_relu": lambda x: np.multiply(x, np.float32(0.2), out=x, where=x < 0),
+    "selu": _selu,
+    "silu": lambda x: np.multiply(x, 0.5 + 0.5 * np.tanh(0.5 * x), out=x),
+    "softplus": lambda x: np.logaddexp(x, 0, out=x),
+    "softsign": lambda x: np.divide(x, 1 + np.abs(x), out=x),
 }
 
 
@@ -58,12 +73,14 @@ class DenseAutoencoder(Detector):
 
     Args:
         arch: Nodes of each hidden layer; empty means one layer of half the bins.
-        act: Activation of each hidden layer; empty means tanh for all.
+        act: Activation of each hidden layer; empty means tanh for all. ``"elu"``, ``"leaky_relu"``, ``"linear"``, ``"relu"``,
+            ``"selu"``, ``"sigmoid"``, ``"silu"``, ``"softplus"``, ``"softsign"`` or ``"tanh"``.
         output: Activation of the last layer.
         opt: Keras optimiser.
         learning_rate: Its learning rate; ``None`` for 1e-3 up to 200 bins, less in proportion above: with more inputs of order
             one the same rate drives tanh into saturation, where it learns nothing more.
-        loss: ``"mean_of_largest"`` (mseTop10 where ``k`` is 10), ``"mse"`` or ``"mae"``.
+        loss: ``"mean_of_largest"`` (mseTop10 where ``k`` is 10), or Keras' ``"mse"``, ``"mae"``, ``"mape"``, ``"msle"``,
+            ``"huber"``, ``"log_cosh"``, ``"kl_divergence"``, ``"binary_crossentropy"`` or ``"cosine_similarity"``.
         k: How many of the largest squared differences count, in the loss and in the score.
         epochs: At most so many passes over the sample; 0 for as many as make 1,700 steps. Longer training does not help: the
             network then learns to copy faults too (on the pixel charge of 2017 the AUC falls from 0.98 to 0.90).

@@ -13,6 +13,7 @@ from dqmroot.deployment import ExportedModel, export, load_exported
 from dqmroot.deployment.graph import Graph
 from dqmroot.deployment.networks import EXPORTED, add_detector
 from dqmroot.detectors import detector_class, detector_names
+from dqmroot.detectors.dense import _ACTIVATIONS
 from dqmroot.detectors.network import Network
 from dqmroot.errors import UsageError
 
@@ -64,6 +65,12 @@ def test_equals_the_model(name: str, what: str, tmp_path: Path, request: pytest.
     model = dq.Model(prepare=[dq.normalise("integral")], detector=dq.detector(name, **QUICK[name]))
     model.train(me, "mean_sigma", 3)
     same(model, spoilt(me), tmp_path)
+
+
+@pytest.mark.parametrize("act", sorted(_ACTIVATIONS))
+def test_every_activation(act: str, spectrum: dq.MonitorElement, tmp_path: Path) -> None:
+    made = dq.detector("dense_autoencoder", arch=[8, 4], act=["tanh", act], epochs=2, seed=1)
+    same(dq.Model(prepare="normalise(maximum)", detector=made).fit(spectrum), spoilt(spectrum), tmp_path, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("name", "parameters"), NETWORKS, ids=lambda v: v if isinstance(v, str) else "")

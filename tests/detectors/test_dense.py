@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dqmroot.detectors.dense import _ACTIVATIONS, DenseAutoencoder
+from dqmroot.detectors.dense import _ACTIVATIONS, _LOSSES, DenseAutoencoder
 from dqmroot.errors import UnknownNameError, UsageError
 
 SAMPLE = np.random.default_rng(0).dirichlet(np.full(30, 20.0), 200).astype(np.float32)
@@ -29,6 +29,12 @@ def test_numpy_forward_equals_keras(act: str) -> None:
     network = made.build(30)
     network.set_weights(made.weights_)
     np.testing.assert_allclose(made.reconstruct(SAMPLE), network.predict(SAMPLE, verbose=0), rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", _LOSSES)
+def test_every_loss_is_learnt_with(loss: str) -> None:
+    made = DenseAutoencoder(epochs=8, loss=loss, output="sigmoid", seed=1).fit(SAMPLE)
+    assert made.history_["loss"][-1] < made.history_["loss"][0]
 
 
 def test_best_weights_are_kept() -> None:
