@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dqmroot.io.storage.baskets import Payload
+from dqmroot.io.storage.baskets import KEY, Payload
 
 __all__ = ["BranchRecord", "TreeRecord", "first_entries", "parse_tree", "record_of"]
 
@@ -30,7 +30,6 @@ _ARRAY = struct.Struct(">ii")
 _TREE = struct.Struct(">qqqqqdiiiiIqqqqqq")
 _BRANCH = struct.Struct(">iiiiq")
 _BRANCH_REST = struct.Struct(">iIiqqqq")
-_KEY = struct.Struct(">ihiIhh")
 _BASKET = struct.Struct(">Hiiii")
 
 
@@ -214,7 +213,7 @@ def _objects(data: bytes, at: int, key_length: int | None) -> Iterator[tuple[str
 
 def _embedded(data: bytes, at: int) -> Payload:
     """A basket that was never written out: its key, its numbers, the offsets of its entries, a key again, and the entries."""
-    nbytes, _, _, _, key_length, _ = _KEY.unpack_from(data, at)
+    nbytes, _, _, _, key_length, _ = KEY.unpack_from(data, at)
     numbers = at + key_length - _BASKET.size - 1
     _, _, entry_size, n, last = _BASKET.unpack_from(data, numbers)
     border, at = last - key_length, at + key_length

@@ -17,12 +17,14 @@ from dqmroot.errors import InputError
 from dqmroot.io.storage.inflate import Inflater
 from dqmroot.io.storage.source import Source
 
-__all__ = ["MAX_BASKET", "Baskets", "Payload", "unpack"]
+__all__ = ["KEY", "MAX_BASKET", "Baskets", "Payload", "unpack"]
 
 MAX_BASKET = 1 << 28
 """Bytes of an inflated basket beyond which a file is not believed; ROOT's own limit for automatic sizes is 25.6 MB."""
 
-_KEY = struct.Struct(">ihiIhh")
+KEY = struct.Struct(">ihiIhh")
+"""How a TKey begins: bytes of all, version, bytes inflated, time, bytes of the key, cycle."""
+
 _NUMBERS = struct.Struct(">iiB")
 
 
@@ -117,9 +119,9 @@ def unpack(raw: bytes, inflater: Inflater) -> Payload:
     Raises:
         ValueError: It makes no sense.
     """
-    if len(raw) < _KEY.size:
+    if len(raw) < KEY.size:
         raise ValueError(f"only {len(raw)} bytes")
-    total, _, length, _, key_length, _ = _KEY.unpack_from(raw)
+    total, _, length, _, key_length, _ = KEY.unpack_from(raw)
     if total != len(raw) or not 40 <= key_length <= total:
         raise ValueError(f"its key says {total} bytes, {key_length} of them the key; there are {len(raw)}")
     if not 0 <= length <= MAX_BASKET:
