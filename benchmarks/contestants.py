@@ -40,6 +40,7 @@ GOOD_ONLY: dict[str, Entry] = {
     "spatial(pca)": ("spatial", {"detector": "pca"}),
     "pca": ("pca", {}),
     "nmf": ("nmf", {}),
+    "nearest_template": ("nearest_template", {}),
     "dense_autoencoder": ("dense_autoencoder", {"epochs": 20}),
     "one_class_svm": ("one_class_svm", {}),
     "moments": ("moments", {}),

@@ -32,6 +32,7 @@ SPECTRA: list[tuple[str, str, dict[str, Any]]] = [
     ("… with Hellinger's distance", "profiled_spectrum", {"distance": "hellinger"}),
     ("… with Pearson's χ²", "profiled_spectrum", {"distance": "pearson"}),
     ("… with a fixed scale", "profiled_spectrum", {"scale": "none"}),
+    *((name, name, {}) for name in ("landau_fit", "nearest_template")),
     *((name, name, {}) for name in ("max_pull", "chi2", "beta_binomial", "moments", "kolmogorov")),
     *((name, name, {}) for name in ("nmf", "one_class_svm", "isolation_forest", "pca")),
     ("dense_autoencoder, 50 passes", "dense_autoencoder", {"epochs": 50}),
@@ -44,6 +45,7 @@ MAPS: list[tuple[str, dict[str, Any]]] = [
     ("beta_binomial", {}),
     ("chi2", {}),
     ("z_score", {}),
+    ("nearest_template", {"templates": 1}),
     ("pca", {}),
     ("zero_fraction", {}),
 ]

@@ -15,6 +15,7 @@ __all__ = ["LIMITS", "card_text", "loss_table"]
 
 _SQUARED = "squared differences of shares weigh full bins most: a fault in bins that hold little hardly counts"
 _SHAPE = "judges the shape only: the same loss everywhere is not seen"
+_STRETCHED = "fits scale and rate of each LS: what only stretches the spectrum may not be seen"
 _SEQUENCE = "needs the LS before in the run: the first of a run are judged by the mean alone"
 
 # What each detector cannot see, whatever it learnt.
@@ -31,15 +32,17 @@ LIMITS: Mapping[str, Sequence[str]] = {
     "forecaster": (_SEQUENCE, "a fault that lasts is forecast after a while"),
     "isolation_forest": (_SHAPE, "sees coarse changes only, no single bins"),
     "kolmogorov": (_SHAPE, "hardly sees changes at the ends of the spectrum"),
+    "landau_fit": (_STRETCHED, "for one peak with a tail"),
     "likelihood_scan": ("looks for faults of the sizes and strengths that it was given",),
     "max_pull": (_SHAPE, "sees single bins; a faint change spread over many is lost"),
     "moments": (_SHAPE, "sees what moves mean, width or higher moments, and nothing local"),
+    "nearest_template": (_SHAPE, _SQUARED),
     "nmf": (_SHAPE, _SQUARED),
     "one_class_svm": (_SHAPE, "sees coarse changes only, no single bins"),
     "pca": (_SHAPE, _SQUARED),
     "poisson_autoencoder": (_SHAPE,),
     "profiled_map": ("fits the rate of each LS: the same loss everywhere is not seen",),
-    "profiled_spectrum": ("fits scale and rate of each LS: what only stretches the spectrum may not be seen",),
+    "profiled_spectrum": (_STRETCHED,),
     "significance_network": ("knows the kinds of fault that it was shown, and no others",),
     "spatial": ("bins that good LS reconstruct badly count less",),
     "summed": (_SEQUENCE, "an LS is flagged for faults of those before it, too"),
