@@ -38,4 +38,4 @@ def test_one_of_each_is_kept() -> None:
 
 
 # Detectors that came after format 1.
-ADDED_LATER: set[str] = set()
+ADDED_LATER = {"landau_fit", "nearest_template"}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqmroot.detectors.base import Detector, Progress, Sample, Sees
-from dqmroot.detectors.shapes import blocks, check_length, flat, shares
+from dqmroot.detectors.shapes import blocks, check_length, flat, interpolated, shares
 from dqmroot.detectors.spectrum import peak_of
 from dqmroot.scientific import load_scipy
 
@@ -95,12 +95,8 @@ def _left_over(rows: Rows, fit: MoyalFit) -> Rows:
 
 
 def _moved(cumulative: Rows, scale: Rows) -> Rows:
-    """Values at the edges times ``scale``, ``(n_ls,)``, by linear interpolation; what lies outside is the last value."""
-    n = cumulative.shape[1] - 1
-    at = np.clip(np.arange(n + 1) * np.maximum(scale, 0)[:, None], 0, n)
-    low = np.minimum(at.astype(np.intp), n - 1)
-    left, right = (np.take_along_axis(cumulative, low + i, axis=1) for i in (0, 1))
-    return np.asarray(left + (at - low) * (right - left))
+    """Values at the edges times ``scale``, ``(n_ls,)``."""
+    return interpolated(cumulative, np.arange(float(cumulative.shape[1])) * np.maximum(scale, 0)[:, None])
 
 
 class LandauFit(Detector):
@@ -149,7 +145,7 @@ class LandauFit(Detector):
 
     def _usual(self, fit: MoyalFit) -> Rows:
         """Return what good LS leave over of a curve with such a peak, cumulated, ``(n_ls, edges)``."""
-        return _moved(np.broadcast_to(self.misfit_, (len(fit.peak), len(self.misfit_))), self.peak_ / fit.peak)
+        return _moved(self.misfit_[None], self.peak_ / fit.peak)
 
     def _expected(self, x: NDArray[np.float32]) -> Rows:
         fit = fit_moyal(shares(x))

@@ -11,7 +11,18 @@ from numpy.typing import ArrayLike, NDArray
 from dqmroot.detectors.base import Sample
 from dqmroot.series import MonitorElement
 
-__all__ = ["blocks", "flat", "largest", "mean_shape", "runs_of", "scaled", "shares", "stretched"]
+__all__ = [
+    "blocks",
+    "flat",
+    "interpolated",
+    "largest",
+    "mean_shape",
+    "runs_of",
+    "scaled",
+    "shares",
+    "shifted",
+    "stretched",
+]
 
 Rows = NDArray[np.float64]
 
@@ -63,17 +74,43 @@ def stretched(shapes: ArrayLike, scale: ArrayLike) -> Rows:
         ``(n, bins)``; what leaves the axis at its upper end is lost, and the rest is scaled to the sum it had.
     """
     rows = np.atleast_2d(np.asarray(shapes, np.float64))
-    factor = np.atleast_1d(np.asarray(scale, np.float64))
-    n, n_bins = max(len(rows), len(factor)), rows.shape[1]
+    return _carried(rows, np.arange(rows.shape[1] + 1) / np.atleast_1d(np.asarray(scale, np.float64))[:, None])
+
+
+def shifted(shapes: ArrayLike, by: ArrayLike) -> Rows:
+    """Move spectra along their axis, bin contents kept whole: content of [a, b] moves to [a + by, b + by].
+
+    Args:
+        shapes: ``(n, bins)`` or ``(bins,)``, not negative.
+        by: ``(n,)`` or one number, in bins.
+
+    Returns:
+        ``(n, bins)``; what leaves the axis is lost, and the rest is scaled to the sum it had.
+    """
+    rows = np.atleast_2d(np.asarray(shapes, np.float64))
+    return _carried(rows, np.arange(rows.shape[1] + 1) - np.atleast_1d(np.asarray(by, np.float64))[:, None])
+
+
+def _carried(rows: Rows, edges: Rows) -> Rows:
+    """Return the content between edges that lie elsewhere, ``(n, bins + 1)``, brought to the sum it had."""
     cumulative = np.concatenate([np.zeros((len(rows), 1)), np.cumsum(rows, axis=1)], axis=1)
-    cumulative = np.broadcast_to(cumulative, (n, n_bins + 1))
-    at = np.clip(np.arange(n_bins + 1) / np.broadcast_to(factor, n)[:, None], 0, n_bins)
-    low = np.minimum(at.astype(np.intp), n_bins - 1)
-    left = np.take_along_axis(cumulative, low, axis=1)
-    right = np.take_along_axis(cumulative, low + 1, axis=1)
-    out = np.diff(left + (at - low) * (right - left), axis=1)
+    out = np.diff(interpolated(cumulative, edges), axis=1)
     total = out.sum(axis=1, keepdims=True)
     return np.asarray(np.divide(out * cumulative[:, -1:], total, out=np.zeros_like(out), where=total > 0))
+
+
+def interpolated(values: Rows, at: Rows) -> Rows:
+    """Return values at places between, ``(n, places)``, by straight lines; outside it is the first or the last value.
+
+    Args:
+        values: ``(n, points)`` or ``(1, points)`` at 0, 1, 2, …
+        at: ``(n, places)`` or ``(1, places)``.
+    """
+    n, last = max(len(values), len(at)), values.shape[1] - 1
+    values, at = np.broadcast_to(values, (n, last + 1)), np.clip(at, 0, last)
+    low = np.broadcast_to(np.minimum(at.astype(np.intp), last - 1), (n, at.shape[1]))
+    left, right = (np.take_along_axis(values, low + i, axis=1) for i in (0, 1))
+    return np.asarray(left + (at - low) * (right - left))
 
 
 def blocks(n: int, size: int) -> Iterator[slice]:

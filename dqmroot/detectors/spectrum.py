@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dqmroot.detectors.base import Detector, Progress, Sample, Sees
-from dqmroot.detectors.shapes import blocks, check_length, flat, runs_of, shares, stretched
+from dqmroot.detectors.shapes import blocks, check_length, flat, runs_of, shares, shifted, stretched
 from dqmroot.errors import UnknownNameError, UsageError
 from dqmroot.scientific import load_scipy
 
@@ -20,6 +20,7 @@ _TRIMMED = 0.05  # share of each run's LS, the furthest from its median shape, t
 _CORE = 0.8  # the peak is the centroid of what rises above this share of the maximum
 _SMOOTHING = 0.015  # of the axis: the width that the maximum is looked for with
 _SCALES = ("peak", "mean", "median", "none")
+_FREEDOMS = ("scale", "shift")
 _DISTANCES = ("ks", "pearson", "hellinger")
 _LEAST = 1e-6
 
@@ -28,13 +29,14 @@ class ProfiledSpectrum(Detector):
     """Distance to the nearest of the good runs' spectra, after their scale has been fitted to the LS.
 
     The gain (charge scale) of a detector drifts while it stays good, so it floats: each template is stretched until its peak, the
-    most probable value, lies where that of the LS lies. Good runs also differ in shape, so each run keeps its own template
-    and the nearest one counts; an average of them would be far from all. What is left is the cumulative distance, which
-    gathers a tail that single bins do not show.
+    most probable value, lies where that of the LS lies; or it is shifted, where a pedestal or a time drifts. Good runs also
+    differ in shape, so each run keeps its own template and the nearest one counts; an average of them would be far from all.
+    What is left is the cumulative distance, which gathers a tail that single bins do not show.
 
     Args:
         scale: What is brought to agree: ``"peak"``, ``"mean"``, ``"median"`` or ``"none"``.
         distance: ``"ks"`` (largest cumulative distance), ``"pearson"`` (Σ(h-t)²/t) or ``"hellinger"``, of shares.
+        floats: How that is done: ``"scale"`` stretches the axis, ``"shift"`` moves along it.
         templates: At most so many; with more runs, those furthest from each other.
     """
 
@@ -42,14 +44,21 @@ class ProfiledSpectrum(Detector):
     ndims = (1,)
     sees = (Sees("dead", 6, 300, 1),)
 
-    def __init__(self, *, scale: str = "peak", distance: str = "ks", templates: int = 16) -> None:
+    formerly: ClassVar[Mapping[str, Any]] = {"floats": "scale"}
+
+    def __init__(
+        self, *, scale: str = "peak", floats: str = "scale", distance: str = "ks", templates: int = 16
+    ) -> None:
         if scale not in _SCALES:
             raise UnknownNameError("scale", scale, _SCALES, f"detector {self.name}")
+        if floats not in _FREEDOMS:
+            raise UnknownNameError("freedom", floats, _FREEDOMS, f"detector {self.name}")
         if distance not in _DISTANCES:
             raise UnknownNameError("distance", distance, _DISTANCES, f"detector {self.name}")
         if templates < 1:
             raise UsageError(f"detector {self.name}: templates must be at least 1, got {templates}")
         self.scale = scale
+        self.floats = floats
         self.distance = distance
         self.templates = templates
 
@@ -59,10 +68,12 @@ class ProfiledSpectrum(Detector):
         self.templates_ = made[_spread_out(made, self.templates)]
 
     def _fitted(self, rows: NDArray[np.float64], template: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return a template with the scale of each LS, ``(n_ls, bins)``."""
+        """Return a template with the scale or the place of each LS, ``(n_ls, bins)``."""
         if self.scale == "none":
             return np.broadcast_to(template, rows.shape)
         where = {"peak": peak_of, "mean": _mean_of, "median": _median_of}[self.scale]
+        if self.floats == "shift":
+            return shifted(template, where(rows) - where(template[None])[0])
         return stretched(template, where(rows) / where(template[None])[0])
 
     def _nearest(self, rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

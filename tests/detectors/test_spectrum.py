@@ -37,6 +37,17 @@ def test_scale_floats_and_shape_does_not(distance: str, sample, fault) -> None:
     assert auc(made.score(clean), made.score(dead)) > 0.99
 
 
+def test_a_shift_floats_and_shape_does_not(sample, fault) -> None:
+    good, clean = sample(1, 2000), sample(1, 2000, 60, seed=5)
+    moved = clean.replace(contents=np.roll(clean.contents, 3, axis=1))
+    made = detector("profiled_spectrum", floats="shift").fit(good)
+    stretching = detector("profiled_spectrum").fit(good)
+    fixed = detector("profiled_spectrum", scale="none").fit(good)
+    assert np.median(made.score(moved)) < 0.1 * np.median(fixed.score(moved))
+    assert np.median(made.score(moved)) < 0.3 * np.median(stretching.score(moved))
+    assert auc(made.score(clean), made.score(fault(clean, "dead", 6))) > 0.99
+
+
 def test_each_run_has_its_template_up_to_the_limit(sample) -> None:
     good = sample(1, 300)
     assert detector("profiled_spectrum").fit(good).templates_.shape == (3, 60)
@@ -48,6 +59,8 @@ def test_each_run_has_its_template_up_to_the_limit(sample) -> None:
 def test_impossible_parameters() -> None:
     with pytest.raises(UnknownNameError, match="peak"):
         detector("profiled_spectrum", scale="peek")
+    with pytest.raises(UnknownNameError, match="shift"):
+        detector("profiled_spectrum", floats="shaft")
     with pytest.raises(UnknownNameError, match="pearson"):
         detector("profiled_spectrum", distance="person")
     with pytest.raises(UsageError, match="templates"):
