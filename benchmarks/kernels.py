@@ -407,7 +407,7 @@ COMPILED = {
     "chain: prepare": "chain.prepare(x, ((0, 6), (0, 8)), (2, 2), 'integral')",
     "top": "top.top_mean(np.ones((4, 40, 40), 'f4'), np.ones((40, 40), 'f4'), 5)",
     "top by partition": "top.top_mean(x, x[0], 5)",
-    "chain: score": "chain.score(np.ones((4, 40, 40), 'f4'), ((0, 40), (0, 40)), (1, 1), 'integral', np.ones((40, 40)), 5)",
+    "chain: score": "chain.score(np.ones((4, 40, 40), 'f4'), ((0, 40), (0, 40)), (2, 2), 'integral', np.ones((20, 20)), 5)",
     "smooth": "smooth.smooth(x, [np.ones(3), np.ones(3)])",
     "window sums": "windows.window_sums(x, np.arange(4), np.arange(4), np.ones(4))",
     "thin and add": "faults.change_counts(x[:, None].copy(), np.zeros((4, 3, 2), int), np.zeros(4, np.uint64))",

@@ -2,22 +2,61 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dqmroot.kernels.jit import bare_kernel, inner_kernel
+from dqmroot.kernels.jit import bare_kernel
 from dqmroot.kernels.rows import over_rows, rows, target
-from dqmroot.kernels.stream import LARGE, begin_at, close_line, fetch, gather, room
+from dqmroot.kernels.scale import scale_rows
+from dqmroot.kernels.stream import LARGE, REST, fetch, gather, put, room, take
 
-__all__ = ["copy_or_pair", "even_groups", "group_bins", "merge"]
+__all__ = ["Groups", "groups_of", "merge"]
 
 Array = NDArray[Any]
 
+# Rows of so many pairs, which do not lie one behind the other, are added faster than by NumPy.
+_SHORT, _LONG = 16, 1 << 14
 
-def merge(values: Array, starts: Sequence[Array], dtype: DTypeLike | None = None, out: Array | None = None) -> Array:
+
+class Groups(NamedTuple):
+    """Groups of neighbouring bins along three axes, as `merge` needs them.
+
+    Args:
+        cuts: Where the groups begin, and where the last one ends.
+        size: How many there are along each axis that the array has.
+        even: First and last group (exclusive) along x of those, but for the two at the ends, that are all of one bin or all
+            of two, and which.
+        box: The bins, where they are all copied or all added in pairs along x, in which NumPy is the fastest.
+    """
+
+    cuts: tuple[Array, Array, Array]
+    size: tuple[int, ...]
+    even: Array
+    box: tuple[slice, ...] | None
+
+
+def groups_of(starts: Sequence[Array]) -> Groups:
+    """Describe groups, given as `merge` has them, once for many calls."""
+    cuts = [np.asarray(start, np.int64) for start in starts]
+    sizes = [np.diff(cut) for cut in cuts]
+    if any(len(size) and size.min() < 1 for size in sizes):
+        raise ValueError(f"groups of bins must not be empty; got {cuts}")
+    even = _even_groups(sizes[-1])
+    size = tuple(map(len, sizes))
+    box = None
+    if even[1] - even[0] == size[-1] and all(cut[-1] - cut[0] == len(cut) - 1 for cut in cuts[:-1]):
+        box = (slice(None), *(slice(int(cut[0]), int(cut[-1])) for cut in cuts))
+    first, second, third = [np.array([0, 1])] * (3 - len(cuts)) + cuts
+    return Groups((first, second, third), size, even, box)
+
+
+def merge(
+    values: Array, starts: Sequence[Array] | Groups, dtype: DTypeLike | None = None, out: Array | None = None
+) -> Array:
     """Sum groups of neighbouring bins along every axis.
 
     Args:
@@ -30,27 +69,27 @@ def merge(values: Array, starts: Sequence[Array], dtype: DTypeLike | None = None
     Returns:
         ``(n, [len(z) - 1,] [len(y) - 1,] len(x) - 1)``, summed in float64.
     """
-    flat, strides, shape = rows(values)
-    cuts = [np.asarray(s, np.int64) for s in starts]
-    if any((np.diff(cut) < 1).any() for cut in cuts):
-        raise ValueError(f"groups of bins must not be empty; got {cuts}")
-    cuts = [np.array([0, 1])] * (3 - len(cuts)) + cuts
-    size = tuple(len(cut) - 1 for cut in cuts)
-    made = target(out, (shape[0], *size), values.dtype if dtype is None else dtype)
-    result, even = made.reshape(-1), even_groups(cuts[2])
-    alone = all(cut[-1] - cut[0] == len(cut) - 1 for cut in cuts[:2]) and even[1] - even[0] == size[2]
-    if alone and made.nbytes < LARGE and (even[2] == 1 or made.dtype.kind == "f"):
-        region = [slice(cut[0], cut[-1]) for cut in cuts[4 - values.ndim :]]
-        made = made.reshape(shape[:1] + size[4 - values.ndim :])
-        over_rows(copy_or_pair, shape[0], made.nbytes // 4, values[(slice(None), *region)], int(even[2]), made, row=0)
-        return made
-    work = (flat, *strides, *cuts, even, result)
-    own = lambda: (np.empty(cuts[2][-1] - cuts[2][0]), *gather(result, size[2]))  # noqa: E731
-    over_rows(_merge, shape[0], flat.nbytes, *work, own=own)
-    return made.reshape(shape[:1] + size[4 - values.ndim :])
+    groups = starts if isinstance(starts, Groups) else groups_of(starts)
+    n, (cuts, size, even, box) = len(values), groups
+    made = target(out, (n, *size), values.dtype if dtype is None else dtype)
+    if box is not None and (even[2] == 1 or made.dtype.kind == "f"):
+        cut, factor = values[box], int(even[2])
+        if made.nbytes < LARGE and (factor == 1 or cut.flags.c_contiguous or not _SHORT <= size[-1] < _LONG):
+            over_rows(_copy_or_pair, n, made.nbytes // 4, cut, factor, made, row=0)
+            return made
+        if factor == 1:
+            return scale_rows(cut, np.broadcast_to(1.0, n), made.dtype, made)
+    flat, strides, _ = rows(values)
+    result = made.reshape(-1)
+
+    def own(first: int) -> tuple[Array, ...]:
+        return np.empty(cuts[2][-1] - cuts[2][0]), *gather(result, first * math.prod(size), size[-1])
+
+    over_rows(_merge, n, flat.nbytes, flat, *strides, *cuts, even, result, own=own)
+    return made
 
 
-def copy_or_pair(first: int, last: int, values: Array, factor: int, out: Array) -> None:
+def _copy_or_pair(first: int, last: int, values: Array, factor: int, out: Array) -> None:
     """Copy, or add pairs along x, in which NumPy is the fastest; one rounding is the same from float32 as from float64."""
     part = values[first:last]
     if factor == 1:
@@ -60,9 +99,7 @@ def copy_or_pair(first: int, last: int, values: Array, factor: int, out: Array) 
         np.add(part[..., ::2], part[..., 1::2], out=out[first:last], dtype=out.dtype)
 
 
-def even_groups(cuts: Array) -> NDArray[np.int64]:
-    """First and last group (exclusive) of those, but for the two at the ends, that are all of one bin or all of two, and which."""
-    sizes = np.diff(cuts)
+def _even_groups(sizes: Array) -> Array:
     for first, last in ((0, len(sizes)), (1, len(sizes) - 1)):
         if last > first and sizes[first] in {1, 2} and (sizes[first:last] == sizes[first]).all():
             return np.array([first, last, sizes[first]])
@@ -71,17 +108,6 @@ def even_groups(cuts: Array) -> NDArray[np.int64]:
 
 @bare_kernel
 def _merge(first, last, flat, sn, sz, sy, zs, ys, xs, even, out, summed, line, mark):  # type: ignore[no-untyped-def]
-    begin_at(out, mark, first * (len(zs) - 1) * (len(ys) - 1) * (len(xs) - 1))
-    group_bins(first, last, flat, sn, sz, sy, zs, ys, xs, even, out, summed, line, mark)
-    close_line(out, line, mark)
-
-
-@inner_kernel
-def group_bins(first, last, flat, sn, sz, sy, zs, ys, xs, even, out, summed, line, mark):  # type: ignore[no-untyped-def]
-    """Sum groups of bins as `merge` has it, and write them by way of ``line`` and ``mark``.
-
-    ``even`` is what `even_groups` found, ``summed`` float64 memory for a line of bins.
-    """
     # Indices are unsigned: a signed one that may be negative is not vectorised, and a slice counts its references.
     # What is the same for all rows is read anew for each line: the compiler would make one loop for each case.
     nz, ny, nx = len(zs) - 1, len(ys) - 1, len(xs) - 1
@@ -96,37 +122,34 @@ def group_bins(first, last, flat, sn, sz, sy, zs, ys, xs, even, out, summed, lin
                 if lines == 1 and even[2] == 2 and even[1] - even[0] == nx:
                     at = room(out, line, mark, nx)
                     for a in range(nx):
-                        line[np.uintp(at + a)] = np.float64(flat[np.uintp(start + 2 * a)]) + np.float64(
-                            flat[np.uintp(start + 2 * a + 1)]
-                        )
+                        put(line, at + a, take(flat, start + 2 * a) + take(flat, start + 2 * a + 1))
                     continue
                 if lines == 1:
                     for x in range(length):
-                        summed[np.uintp(x)] = flat[np.uintp(start + x)]
+                        put(summed, x, take(flat, start + x))
                 else:
                     other = start + (sy if high > 1 else sz)
                     fetch(flat, other, other + length)
                     for x in range(length):
-                        summed[np.uintp(x)] = np.float64(flat[np.uintp(start + x)]) + np.float64(
-                            flat[np.uintp(other + x)]
-                        )
+                        put(summed, x, take(flat, start + x) + take(flat, other + x))
                 for j in range(2, lines):
                     other = start + j // high * sz + j % high * sy
                     fetch(flat, other, other + length)
                     for x in range(length):
-                        summed[np.uintp(x)] += flat[np.uintp(other + x)]
+                        put(summed, x, take(summed, x) + take(flat, other + x))
                 at = room(out, line, mark, nx)
                 low, high, factor = even[0], even[1], even[2]
                 for e in range(low + nx - high):
                     a = e if e < low else high + e - low
                     total = 0.0
                     for x in range(xs[a] - xs[0], xs[a + 1] - xs[0]):
-                        total += summed[np.uintp(x)]
-                    line[np.uintp(at + a)] = total
+                        total += take(summed, x)
+                    put(line, at + a, total)
                 begin, at = xs[low] - xs[0], at + low
                 if factor == 1:
                     for a in range(high - low):
-                        line[np.uintp(at + a)] = summed[np.uintp(begin + a)]
+                        put(line, at + a, take(summed, begin + a))
                 else:
                     for a in range(high - low):
-                        line[np.uintp(at + a)] = summed[np.uintp(begin + 2 * a)] + summed[np.uintp(begin + 2 * a + 1)]
+                        put(line, at + a, take(summed, begin + 2 * a) + take(summed, begin + 2 * a + 1))
+    room(out, line, mark, REST)

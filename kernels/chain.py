@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dqmroot.kernels.bins import copy_or_pair, even_groups, group_bins
-from dqmroot.kernels.jit import bare_kernel
-from dqmroot.kernels.rows import over_rows, rows, target
-from dqmroot.kernels.scale import CACHED, MAXIMUM, Region, cell_of, normalise_rows, scale_rows
-from dqmroot.kernels.stream import LARGE, begin_at, close_line, gather
+from dqmroot.kernels.bins import Groups, groups_of, merge
+from dqmroot.kernels.rows import over_rows, target
+from dqmroot.kernels.scale import Region, normalise
+from dqmroot.kernels.scratch import scratch
 from dqmroot.kernels.top import top_mean
 
 __all__ = ["kept", "prepare", "score"]
 
 Array = NDArray[Any]
 
-# Bins that are prepared before they are compared.
-_CACHED = 1 << 21
+# Bins that are worked on by one kernel after the other.
+_CACHED = 1 << 17
 
 
 def prepare(
@@ -40,33 +40,20 @@ def prepare(
         ``(n, …)`` float32 for float32, else float64; ``(n,)`` divisors (1 without a mode) and
         ``(n,)`` the number of negative results before the division.
     """
-    n, (cuts, even) = len(values), _cuts(region, factors)
-    size = tuple(len(cut) - 1 for cut in cuts)
-    made = target(out, (n, *size), kept(values))
-    result = made.reshape((n, *size[4 - values.ndim :]))
-    if mode:
-        divisor, negative = np.empty(n), np.empty(n, np.int64)
-    else:
-        divisor, negative = np.broadcast_to(1.0, n), np.broadcast_to(np.int64(0), n)
-    if not mode and math.prod(factors[:-1]) == 1 and factors[-1] < 3:
-        cut = values[(slice(None), *(slice(*pair) for pair in region))]
-        if made.nbytes < LARGE:
-            over_rows(copy_or_pair, n, made.nbytes // 4, cut, factors[-1], result, row=0)
-            return result, divisor, negative
-        if factors[-1] == 1:
-            return scale_rows(cut, divisor, result.dtype, result), divisor, negative
-    flat, strides, _ = rows(values)
-    to = made.reshape(-1)
-    step = max(1, CACHED // max(math.prod(size), 1)) if mode else 0
+    n, groups = len(values), _groups(region, factors)
+    made = target(out, (n, *groups.size), kept(values))
+    if not mode:
+        return merge(values, groups, kept(values), made), np.broadcast_to(1.0, n), np.broadcast_to(np.int64(0), n)
+    divisor, negative = np.empty(n), np.empty(n, np.int64)
 
-    def own() -> tuple[Array, ...]:
-        block = np.empty(step * math.prod(size))
-        memory = (block, block.view(np.int64), np.zeros(5, np.int64), *cell_of(block))
-        return np.empty(cuts[2][-1] - cuts[2][0]), *memory, *gather(to, size[2])
+    def part(first: int, last: int) -> None:
+        for begin, end, (block,) in _blocks(first, last, made.shape, made.dtype, 1):
+            rows = merge(values[begin:end], groups, made.dtype, block)
+            divided = normalise(rows, mode, out=made[begin:end])
+            divisor[begin:end], negative[begin:end] = divided[1:]
 
-    normalisation = (MAXIMUM[mode], divisor, negative) if mode else (None, None, None)
-    over_rows(_prepare, n, flat.nbytes, flat, *strides, *cuts, even, step, *normalisation, to, own=own)
-    return result, divisor, negative
+    over_rows(part, n, values.nbytes)
+    return made, divisor, negative
 
 
 def score(
@@ -86,16 +73,29 @@ def score(
     Returns:
         ``(n,)`` float64 scores and ``(n,)`` the number of negative prepared contents.
     """
-    n, size = len(values), tuple((high - low) // by for (low, high), by in zip(region, factors, strict=True))
-    step = max(1, min(n, _CACHED // max(math.prod(size), 1)))
-    # The same memory again and again, little enough that it lies in the cache when it is compared.
-    memory = np.empty((step, *size), kept(values))
-    out, negative = np.empty(n), np.empty(n, np.int64)
-    for begin in range(0, n, step):
-        end = min(begin + step, n)
-        prepared, _, negative[begin:end] = prepare(values[begin:end], region, factors, mode, memory[: end - begin])
-        out[begin:end] = top_mean(prepared, reference, k, kind)
+    n, groups = len(values), _groups(region, factors)
+    shape = (n, *groups.size)
+    out, negative = np.empty(n), np.zeros(n, np.int64)
+
+    def part(first: int, last: int) -> None:
+        for begin, end, (block, divided) in _blocks(first, last, shape, kept(values), 2):
+            rows = merge(values[begin:end], groups, block.dtype, block)
+            if mode:
+                rows, _, negative[begin:end] = normalise(rows, mode, out=divided)
+            out[begin:end] = top_mean(rows, reference, k, kind)
+
+    over_rows(part, n, values.nbytes)
     return out, negative
+
+
+def _blocks(first: int, last: int, shape: tuple[int, ...], dtype: Any, copies: int) -> Iterator[tuple[int, int, Array]]:
+    """Rows ``first`` to ``last``, some at a time, with memory for them, ``(copies, rows, …)``, that lies in the cache."""
+    size = math.prod(shape[1:])
+    step = max(1, min(last - first, _CACHED // max(size, 1)))
+    with scratch((copies, step, *shape[1:]), dtype) as memory:
+        for begin in range(first, last, step):
+            end = min(begin + step, last)
+            yield begin, end, memory[:, : end - begin]
 
 
 def kept(values: Array) -> type[np.floating[Any]]:
@@ -104,66 +104,6 @@ def kept(values: Array) -> type[np.floating[Any]]:
 
 
 @lru_cache(maxsize=256)
-def _cuts(region: Region, factors: tuple[int, ...]) -> tuple[tuple[Array, ...], Array]:
-    """Where the groups begin and end, along three axes, and what `even_groups` finds along x."""
-    inside = ((0, 1),) * (3 - len(region)) + tuple(region)
-    by = (1,) * (3 - len(factors)) + tuple(factors)
-    cuts = tuple(np.arange(low, high + 1, factor) for (low, high), factor in zip(inside, by, strict=True))
-    return cuts, even_groups(cuts[2])
-
-
-@bare_kernel
-def _prepare(  # type: ignore[no-untyped-def]
-    first,
-    last,
-    flat,
-    sn,
-    sz,
-    sy,
-    zs,
-    ys,
-    xs,
-    even,
-    step,
-    maximum,
-    divisor,
-    negative,
-    out,
-    summed,
-    block,
-    signs,
-    place,
-    factor,
-    cell,
-    value,
-    line,
-    mark,
-):
-    size = (len(zs) - 1) * (len(ys) - 1) * (len(xs) - 1)
-    begin_at(out, mark, first * size)
-    if divisor is None:
-        group_bins(first, last, flat, sn, sz, sy, zs, ys, xs, even, out, summed, line, mark)
-    else:
-        # Few rows at a time, so that they are still in the cache when they are divided.
-        for begin in range(first, last, step):
-            end = min(begin + step, last)
-            place[2], place[3] = 0, len(block)
-            group_bins(begin, end, flat, sn, sz, sy, zs, ys, xs, even, block, summed, block, place)
-            normalise_rows(
-                begin,
-                end,
-                block,
-                signs,
-                begin,
-                size,
-                maximum,
-                divisor,
-                negative,
-                out,
-                factor,
-                cell,
-                value,
-                line,
-                mark,
-            )
-    close_line(out, line, mark)
+def _groups(region: Region, factors: tuple[int, ...]) -> Groups:
+    pairs = zip(region, factors, strict=True)
+    return groups_of([np.arange(low, high + 1, factor) for (low, high), factor in pairs])

@@ -27,6 +27,14 @@ Array = NDArray[Any]
 _WORTH_A_THREAD = 1 << 20
 _KNOWN = tuple(np.dtype(name) for name in ("f4", "f8", "i2", "i4", "i8", "u1", "u2", "u4", "u8"))
 
+
+class _Inside(threading.local):
+    """Whether this thread does a part of a larger work: what it calls is not shared out again."""
+
+    a_part = False
+
+
+_inside = _Inside()
 _lock = threading.Lock()
 _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
 _asked: int | None = None
@@ -122,12 +130,17 @@ def set_threads(n: int | None) -> None:
     _asked = n
 
 
+def _nothing(first: int) -> tuple[Array, ...]:
+    del first
+    return ()
+
+
 def over_rows(
     loop: Callable[..., object],
     n: int,
     work: int,
     *arguments: object,
-    own: Callable[[], tuple[Array, ...]] = tuple,
+    own: Callable[[int], tuple[Array, ...]] = _nothing,
     row: int = 32,
 ) -> None:
     """Share rows 0 to ``n`` out over threads.
@@ -137,23 +150,31 @@ def over_rows(
         n: Number of rows.
         work: Number of their bytes.
         arguments: The same for all threads.
-        own: Makes the memory that each thread needs for itself.
+        own: Makes the memory that each thread needs for itself; called with its first row.
         row: As much as to begin a row takes, in bytes.
     """
     parts = min(n, (work + row * n) // _WORTH_A_THREAD)
-    workers = min(threads(), parts) if parts > 1 else 1
+    workers = min(threads(), parts) if parts > 1 and not _inside.a_part else 1
     if workers <= 1:
-        loop(0, n, *arguments, *own())
+        loop(0, n, *arguments, *own(0))
         return
     cuts = [n * part // workers for part in range(workers + 1)]
     # The first call compiles; only one thread needs to.
     pool = _pool(workers - 1)
-    rest = [pool.submit(loop, a, b, *arguments, *own()) for a, b in itertools.pairwise(cuts[1:])]
+    rest = [pool.submit(_work, loop, a, b, *arguments, *own(a)) for a, b in itertools.pairwise(cuts[1:])]
     try:
-        loop(cuts[0], cuts[1], *arguments, *own())
+        _work(loop, cuts[0], cuts[1], *arguments, *own(cuts[0]))
     finally:
         for part in rest:
             part.result()
+
+
+def _work(loop: Callable[..., object], *arguments: object) -> None:
+    _inside.a_part = True
+    try:
+        loop(*arguments)
+    finally:
+        _inside.a_part = False
 
 
 def copy(array: Array) -> Array:

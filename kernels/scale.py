@@ -8,31 +8,26 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dqmroot.kernels.jit import bare_kernel, inner_kernel
+from dqmroot.kernels.jit import bare_kernel
 from dqmroot.kernels.rows import lines, over_rows, rows, target
-from dqmroot.kernels.stream import PIECE, begin_at, close_line, fetch, gather, room
+from dqmroot.kernels.stream import PIECE, REST, fetch, gather, room, take
 
 __all__ = [
-    "CACHED",
-    "MAXIMUM",
     "Region",
-    "cell_of",
     "divisors",
     "linear",
     "normalise",
-    "normalise_rows",
     "row_sums",
     "scale_rows",
-    "signs_of",
 ]
 
 Array = NDArray[Any]
 Region = tuple[tuple[int, int], ...]
 
 # None is known when a loop is compiled, so that the integral gets a loop of its own.
-MAXIMUM = {"integral": None, "maximum": True}
+_MAXIMUM = {"integral": None, "maximum": True}
 # So many bins are worked on twice in a row.
-CACHED = 1 << 11
+_CACHED = 1 << 11
 
 # The same in a loop over them that is not compiled.
 _CACHED_ROWS = 1 << 17
@@ -43,14 +38,14 @@ _LANES = 8
 
 
 def normalise(
-    values: Array, mode: str, region: Region, dtype: DTypeLike | None = None, out: Array | None = None
+    values: Array, mode: str, region: Region | None = None, dtype: DTypeLike | None = None, out: Array | None = None
 ) -> tuple[Array, Array, Array]:
     """Divide each row by the sum or the maximum of its bins in ``region``.
 
     Args:
         values: ``(n, [z,] [y,] x)``.
         mode: ``"integral"`` or ``"maximum"``.
-        region: First and last bin (exclusive) per axis of bins, in the order of the array.
+        region: First and last bin (exclusive) per axis of bins, in the order of the array; all bins by default.
         dtype: Type of the result; by default that of ``values``.
         out: Memory for the result; new memory by default.
 
@@ -58,25 +53,29 @@ def normalise(
         The divided values, ``(n,)`` the divisors in float64 (NaN where a row's is not above 0 or not finite), and
         ``(n,)`` the number of negative values in the region.
     """
+    region = region or tuple((0, size) for size in values.shape[1:])
     whole = all(low == 0 and high == size for (low, high), size in zip(region, values.shape[1:], strict=True))
     flat, strides, shape = lines(values) if whole else rows(values)
     size = math.prod(shape[1:])
     made = target(out, shape, values.dtype if dtype is None else dtype)
     divisor, negative, result = np.empty(shape[0]), np.empty(shape[0], np.int64), made.reshape(-1)
     if whole and strides[0] == size == shape[3]:
-        work = (flat, signs_of(flat), size, MAXIMUM[mode], divisor, negative, result)
-        over_rows(_normalise, shape[0], flat.nbytes, *work, own=lambda: (*cell_of(flat), *gather(result)))
+        work = (flat, _signs_of(flat), size, _MAXIMUM[mode], divisor, negative, result)
+        over_rows(
+            _normalise, shape[0], flat.nbytes, *work, own=lambda first: (*_cell_of(flat), *gather(result, first * size))
+        )
     else:
-        box = (flat, *strides, *_box(region, shape, whole=whole), MAXIMUM[mode], divisor, negative)
+        box = (flat, *strides, *_box(region, shape, whole=whole), _MAXIMUM[mode], divisor, negative)
         over_rows(_by_parts, shape[0], flat.nbytes, box, (flat, *strides, *shape[1:]), divisor, result)
     return made.reshape(values.shape), divisor, negative
 
 
 def _by_parts(first: int, last: int, box: tuple[Any, ...], work: tuple[Any, ...], divisor: Array, out: Array) -> None:
     """Find divisors, and divide, so few rows at a time that they are still in the cache when they are divided."""
-    find, by, memory, (line, mark) = cast("Any", _find_divisors), cast("Any", _multiply), np.empty(_LANES), gather(out)
+    find, by, size = cast("Any", _find_divisors), cast("Any", _multiply), math.prod(work[4:])
+    memory, (line, mark) = np.empty(_LANES), gather(out, first * size)
     inverse = np.empty(len(divisor))
-    step = max(1, _CACHED_ROWS // max(math.prod(work[4:]), 1))
+    step = max(1, _CACHED_ROWS // max(size, 1))
     for begin in range(first, last, step):
         end = min(begin + step, last)
         find(begin, end, *box, memory)
@@ -98,18 +97,18 @@ def divisors(values: Array, mode: str) -> tuple[Array, Array]:
     divisor = np.empty(shape[0])
     negative = np.empty(shape[0], np.int64)
     box = _box((), shape, whole=True)
-    work = (flat, *strides, *box, MAXIMUM[mode], divisor, negative)
-    over_rows(_find_divisors, shape[0], flat.nbytes, *work, own=lambda: (np.empty(_LANES),))
+    work = (flat, *strides, *box, _MAXIMUM[mode], divisor, negative)
+    over_rows(_find_divisors, shape[0], flat.nbytes, *work, own=lambda _: (np.empty(_LANES),))
     return divisor, negative
 
 
-def cell_of(flat: Array) -> tuple[Array, Array, Array]:
-    """Memory for one number, and for one value, as `signs_of` has it and as it is."""
+def _cell_of(flat: Array) -> tuple[Array, Array, Array]:
+    """Memory for one number, and for one value, as `_signs_of` has it and as it is."""
     cell = np.zeros(1, flat.dtype)
-    return np.empty(1), signs_of(cell), cell
+    return np.empty(1), _signs_of(cell), cell
 
 
-def signs_of(flat: Array) -> Array:
+def _signs_of(flat: Array) -> Array:
     """The same memory as whole numbers, which are below 0 where a floating number has the sign bit."""
     return flat.view(f"i{flat.itemsize}") if flat.dtype.kind == "f" else flat
 
@@ -139,7 +138,7 @@ def scale_rows(values: Array, divisor: Array, dtype: DTypeLike | None = None, ou
         over_rows(_multiply_narrow, shape[0], result.nbytes, values, factor, made.reshape(values.shape))
         return made.reshape(values.shape)
     work = (flat, *strides, *shape[1:], factor, result)
-    over_rows(_multiply, shape[0], result.nbytes, *work, own=lambda: gather(result))
+    over_rows(_multiply, shape[0], result.nbytes, *work, own=lambda first: gather(result, first * math.prod(shape[1:])))
     return made.reshape(values.shape)
 
 
@@ -163,60 +162,50 @@ def _row_sums(first, last, flat, sn, sz, sy, nz, ny, nx, out):  # type: ignore[n
                     stop = min(p + PIECE, begin + nx)
                     fetch(flat, p, stop)
                     for x in range(p, stop):
-                        total += np.float64(flat[np.uintp(x)])
+                        total += take(flat, x)
         out[i] = total
 
 
-@inner_kernel
-def normalise_rows(  # type: ignore[no-untyped-def]
-    first, last, flat, signs, base, nx, maximum, divisor, negative, out, factor, cell, value, line, mark
-):
-    """Divide rows that lie one behind the other, row ``base`` first in ``flat``, and write them by way of ``line`` and ``mark``.
+@bare_kernel
+def _normalise(first, last, flat, signs, nx, maximum, divisor, negative, out, factor, cell, value, line, mark):  # type: ignore[no-untyped-def]
+    """Divide rows, and write them by way of ``line`` and ``mark``.
 
     ``signs`` is ``flat`` as whole numbers, ``cell`` one such number, and ``value`` the same memory as ``flat`` has it.
     """
     # Few rows at a time, so that they are still in the cache when they are divided.
-    step = max(1, CACHED // max(nx, 1))
+    step = max(1, _CACHED // max(nx, 1))
     for block in range(first, last, step):
         end, bits = min(block + step, last), signs.dtype.type(0)
-        for p in range((block - base) * nx, (end - base) * nx, PIECE):
-            size = min(PIECE, (end - base) * nx - p)
-            for x in range(size):
-                bits = signs.dtype.type(bits | signs[np.uintp(p + x)])
+        for x in range(block * nx, end * nx):
+            bits = signs.dtype.type(bits | signs[np.uintp(x)])
         for i in range(block, end):
-            row, total, below = (i - base) * nx, 0.0, 0
+            row, total, below = i * nx, 0.0, 0
             if maximum is None:
-                for x in range(nx):
-                    total += np.float64(flat[np.uintp(row + x)])
+                for x in range(row, row + nx):
+                    total += take(flat, x)
             else:
                 # What is not negative has the order of whole numbers, NaN last.
                 top = signs.dtype.type(0)
-                for x in range(nx):
-                    top = signs.dtype.type(max(top, signs[np.uintp(row + x)]))
+                for x in range(row, row + nx):
+                    top = signs.dtype.type(max(top, signs[np.uintp(x)]))
                 cell[0] = top
                 total = np.float64(value[0])
             # Most rows have no negative value: they are counted only where a sign is set, which -0 and NaN may have, too.
-            for x in range(nx if bits < 0 else 0):
-                below += flat[np.uintp(row + x)] < 0
-                total = np.nan if np.isnan(flat[np.uintp(row + x)]) else total
+            for x in range(row, row + nx if bits < 0 else row):
+                below += flat[np.uintp(x)] < 0
+                total = np.nan if np.isnan(flat[np.uintp(x)]) else total
             negative[i] = below
             divisor[i] = total if total > 0.0 and total < np.inf else np.nan
             # It comes from memory: what the compiler sees to be 1 / x it would turn into many divisions.
             factor[0] = 1.0 / divisor[i]
             by = factor[0]
-            for p in range(0, nx, PIECE):
-                size = min(PIECE, nx - p)
-                fetch(flat, row + p, row + p + size)
+            for p in range(row, row + nx, PIECE):
+                size = min(PIECE, row + nx - p)
+                fetch(flat, p, p + size)
                 at = room(out, line, mark, size)
                 for x in range(size):
-                    line[np.uintp(at + x)] = flat[np.uintp(row + p + x)] * by
-
-
-@bare_kernel
-def _normalise(first, last, flat, signs, nx, maximum, divisor, negative, out, factor, cell, value, line, mark):  # type: ignore[no-untyped-def]
-    begin_at(out, mark, first * nx)
-    normalise_rows(first, last, flat, signs, 0, nx, maximum, divisor, negative, out, factor, cell, value, line, mark)
-    close_line(out, line, mark)
+                    line[np.uintp(at + x)] = flat[np.uintp(p + x)] * by
+    room(out, line, mark, REST)
 
 
 @bare_kernel
@@ -233,15 +222,15 @@ def _find_divisors(  # type: ignore[no-untyped-def]
                 begin, middle = i * sn + z * sz + y * sy, x1 - (x1 - x0) % _LANES
                 fetch(flat, begin + x0, begin + x1)
                 for x in range(x0, x1):
-                    value = np.float64(flat[np.uintp(begin + x)])
+                    value = take(flat, begin + x)
                     total += value
                     below += value < 0.0
                 for x in range(x0, middle if maximum is not None else x0, _LANES):
                     for j in range(_LANES):
-                        value = np.float64(flat[np.uintp(begin + x + j)])
+                        value = take(flat, begin + x + j)
                         lanes[j] = value if value > lanes[j] else lanes[j]  # noqa: FURB136 - max() is not vectorised
                 for x in range(middle if maximum is not None else x1, x1):
-                    value = np.float64(flat[np.uintp(begin + x)])
+                    value = take(flat, begin + x)
                     lanes[0] = value if value > lanes[0] else lanes[0]  # noqa: FURB136
         negative[i] = below
         if maximum is not None and not np.isnan(total):
@@ -254,7 +243,6 @@ def _find_divisors(  # type: ignore[no-untyped-def]
 
 @bare_kernel
 def _multiply(first, last, flat, sn, sz, sy, nz, ny, nx, factor, out, line, mark):  # type: ignore[no-untyped-def]
-    begin_at(out, mark, first * nz * ny * nx)
     for i in range(first, last):
         by = factor[i]
         for z in range(nz):
@@ -265,7 +253,7 @@ def _multiply(first, last, flat, sn, sz, sy, nz, ny, nx, factor, out, line, mark
                     at = room(out, line, mark, size)
                     for x in range(size):
                         line[np.uintp(at + x)] = flat[np.uintp(begin + x)] * by
-    close_line(out, line, mark)
+    room(out, line, mark, REST)
 
 
 def linear(values: Array, by: Array, less: Array, dtype: DTypeLike | None = None) -> Array:

@@ -39,7 +39,7 @@ def smooth(values: Array, weights: Sequence[Array], dtype: DTypeLike | None = No
         scaled.append(edge_weights(window, size))
     out = np.empty(math.prod(shape), values.dtype if dtype is None else dtype)
     work = (flat, *strides, *shape[1:], *halves, *scaled, out)
-    own = lambda: (np.empty(math.prod(shape[1:])), np.empty(shape[3]))  # noqa: E731
+    own = lambda _: (np.empty(math.prod(shape[1:])), np.empty(shape[3]))  # noqa: E731
     over_rows(_smooth, shape[0], flat.nbytes, *work, own=own)
     return out.reshape(values.shape)
 

@@ -2,7 +2,7 @@
 
 A processor reads a cache line before it writes a part of it, and looks ahead in memory no further than the page. Loops over
 arrays far larger than the caches therefore ask for lines some way ahead (`fetch`), and gather their results in a short
-line (`gather`, `begin_at`, `room`, `close_line`) that goes to memory in whole cache lines, which need not be read.
+line (`gather`, `room`) that goes to memory in whole cache lines, which need not be read.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np.arrayobj import load_item, store_item
 from numpy.typing import NDArray
 
-from dqmroot.kernels.jit import bare_part, inner_kernel
+from dqmroot.kernels.jit import bare_part
 
-__all__ = ["LARGE", "PIECE", "begin_at", "close_line", "fetch", "gather", "room"]
+__all__ = ["LARGE", "PIECE", "REST", "fetch", "gather", "put", "room", "take"]
 
 Array = NDArray[Any]
 
@@ -33,21 +34,56 @@ _NEAR = 1 << 20
 _CACHE_LINE, _AHEAD = 64, 24576
 # Values that are gathered before they are written.
 _GATHERED = 1024
-_NO_END = 1 << 62
+# More than fits into any line; of a result that is its own line there is no end.
+# Not a plain number, for which all that gets it would be compiled twice.
+REST, _NO_END = np.int64(1 << 61), 1 << 62
 
 
 @intrinsic
-def _prefetch(_, array, at):  # type: ignore[no-untyped-def]  # noqa: ARG001 - Numba looks at the names
+def take(_, flat, at):  # type: ignore[no-untyped-def]  # noqa: ARG001 - Numba looks at the names
+    """Return ``flat[at]`` as float64; ``at`` is not negative."""
+
     def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        where = builder.bitcast(builder.gep(data, [arguments[1]]), cgutils.voidptr_t)
-        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, cgutils.int32_t, cgutils.int32_t, cgutils.int32_t])
-        call = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        # To be read, into the second cache, data.
-        builder.call(call, [where, *(cgutils.int32_t(number) for number in (0, 2, 1))])
+        value = load_item(context, builder, flat, builder.gep(data, [arguments[1]]))
+        return context.cast(builder, value, flat.dtype, types.float64)
+
+    return types.float64(flat, types.intp), code
+
+
+@intrinsic
+def put(_, flat, at, value):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """``flat[at] = value``; ``at`` is not negative."""
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        number = context.cast(builder, arguments[2], types.float64, flat.dtype)
+        store_item(context, builder, flat, number, builder.gep(data, [arguments[1]]))
         return context.get_dummy_value()
 
-    return types.void(array, types.uintp), code
+    return types.void(flat, types.intp, types.float64), code
+
+
+@intrinsic
+def fetch(_, flat, begin, end):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """Ask for the memory that lies some way behind ``flat[begin:end]``."""
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        size = context.get_abi_sizeof(context.get_data_type(flat.dtype))
+        ahead, step, most = (cgutils.intp_t(number // size) for number in (_AHEAD, _CACHE_LINE, _NEAR))
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, cgutils.int32_t, cgutils.int32_t, cgutils.int32_t])
+        call = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        with (
+            builder.if_then(builder.icmp_signed(">", array.nitems, most)),
+            cgutils.for_range_slice(builder, *arguments[1:], step, cgutils.intp_t) as (x, _),
+        ):
+            where = builder.bitcast(builder.gep(array.data, [builder.add(x, ahead)]), cgutils.voidptr_t)
+            # To be read, into the second cache, data.
+            builder.call(call, [where, *(cgutils.int32_t(number) for number in (0, 2, 1))])
+        return context.get_dummy_value()
+
+    return types.void(flat, types.intp, types.intp), code
 
 
 @intrinsic
@@ -80,75 +116,47 @@ def _fence(_):  # type: ignore[no-untyped-def]
     return types.void(), code
 
 
-@inner_kernel
-def fetch(flat, begin, end):  # type: ignore[no-untyped-def]
-    """Ask for the memory that lies some way behind ``flat[begin:end]``."""
-    far = end if flat.size * flat.itemsize > _NEAR else begin
-    for x in range(begin, far, _CACHE_LINE // flat.itemsize):
-        _prefetch(flat, np.uintp(x + _AHEAD // flat.itemsize))
-
-
-def gather(out: Array, least: int = PIECE) -> tuple[Array, Array]:
-    """Make what one thread needs to write to ``out``, flat: see `begin_at`, `room` and `close_line`.
+def gather(out: Array, at: int, least: int = PIECE) -> tuple[Array, Array]:
+    """Make what one thread needs to write to ``out``, flat, from ``at`` on: see `room`.
 
     Returns:
-        A line that holds at least ``least`` values, ``out`` itself unless it is large; and ``(5,)`` int64: where in ``out``
-        the line begins, how many of its first values are not to be written, how many values it holds, how many fit, and
-        where in a cache line ``out`` begins.
+        A line that holds at least ``least`` values, ``out`` itself unless it is large; and ``(4,)`` int64: where in ``out``
+        the line begins, how many of its first values are not to be written, how many values it holds, and how many fit.
     """
     if out.nbytes < LARGE or not out.flags.aligned:
-        return out, np.array([0, 0, 0, _NO_END, 0])
+        return out, np.array([0, 0, at, _NO_END])
     step = _CACHE_LINE // out.itemsize
     size = max(_GATHERED, least) + step
     space = np.empty(size + step, out.dtype)
     # The line lies in its cache lines as its place in the result does.
     line = space[-(space.ctypes.data // out.itemsize) % step :][:size]
-    return line, np.array([0, 0, 0, size, out.ctypes.data // out.itemsize % step])
-
-
-@inner_kernel
-def begin_at(out, mark, at):  # type: ignore[no-untyped-def]
-    """Begin to write to the result from ``at`` on."""
-    if mark[3] == _NO_END:
-        mark[2] = at
-    else:
-        mark[1] = mark[2] = (mark[4] + at) % (_CACHE_LINE // out.itemsize)
-        mark[0] = at - mark[1]
-
-
-@inner_kernel
-def room(out, line, mark, size):  # type: ignore[no-untyped-def]
-    """Return where in ``line`` the next ``size`` values go; what it holds is written where they would not fit."""
-    if mark[2] + size > mark[3]:
-        _empty(out, line, mark)
-    mark[2] += size
-    return mark[2] - size
-
-
-@inner_kernel
-def close_line(out, line, mark):  # type: ignore[no-untyped-def]
-    """Write what ``line`` still holds."""
-    if mark[3] != _NO_END:
-        _empty(out, line, mark)
-        for x in range(mark[1], mark[2]):
-            out[np.uintp(mark[0] + x)] = line[np.uintp(x)]
-        _fence()
+    skipped = (out.ctypes.data // out.itemsize + at) % step
+    return line, np.array([at - skipped, skipped, skipped, size])
 
 
 @bare_part
-def _empty(out, line, mark):  # type: ignore[no-untyped-def]
-    """Write whole cache lines, but for values that are not to be written, and move the rest to the begin of ``line``."""
-    step, to = _CACHE_LINE // out.itemsize, mark[0]
-    full = mark[2] // step * step
-    if full == 0:
-        return
-    whole = (mark[1] + step - 1) // step * step
-    for x in range(mark[1], whole):
-        out[np.uintp(to + x)] = line[np.uintp(x)]
-    for x in range(whole, full, step):
-        _write_line(out, np.uintp(to + x), line, np.uintp(x))
-    for x in range(full, mark[2]):
-        line[np.uintp(x - full)] = line[np.uintp(x)]
-    mark[0] += full
-    mark[1] = 0
-    mark[2] -= full
+def room(out, line, mark, size):  # type: ignore[no-untyped-def]
+    """Return where in ``line`` the next ``size`` values go; what it holds is written where they would not fit.
+
+    With the size `REST` all is written that the line holds, and nothing can follow.
+    """
+    if mark[2] + size > mark[3]:
+        # Whole cache lines, but for values that are not to be written; the rest moves to the begin of the line.
+        step, to = _CACHE_LINE // out.itemsize, mark[0]
+        full, begin = mark[2] // step * step, mark[1]
+        while begin % step and begin < full:
+            out[np.uintp(to + begin)] = line[np.uintp(begin)]
+            begin += 1
+        for x in range(begin, full, step):
+            _write_line(out, np.uintp(to + x), line, np.uintp(x))
+        for x in range(full, mark[2]):
+            line[np.uintp(x - full)] = line[np.uintp(x)]
+        mark[0] += full
+        mark[1] = 0 if full else mark[1]
+        mark[2] -= full
+        if size == REST:
+            for x in range(mark[1], mark[2]):
+                out[np.uintp(to + full + x)] = line[np.uintp(x)]
+            _fence()
+    mark[2] += size
+    return mark[2] - size

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dqmroot.kernels.jit import bare_kernel, inner_kernel
 from dqmroot.kernels.rows import lines, over_rows, target
-from dqmroot.kernels.stream import PIECE, begin_at, close_line, fetch, gather, room
+from dqmroot.kernels.stream import PIECE, REST, fetch, gather, room, take
 
 __all__ = ["DIFFERENCES", "differences", "top_mean"]
 
@@ -48,10 +48,10 @@ def top_mean(values: Array, reference: Array, k: int, kind: str = "squared", flo
     work = (flat, *strides, other, *other_strides, *shape[1:])
     if n_bins <= _SHORT and k <= _FEW:
         how: tuple[Any, ...] = (k, DIFFERENCES[kind], float(floor), out)
-        over_rows(_top_abreast, n, flat.nbytes, *work, *how, own=lambda: _abreast_memory(n_bins, k))
+        over_rows(_top_abreast, n, flat.nbytes, *work, *how, own=lambda _: _abreast_memory(n_bins, k))
     elif n_bins >= _LONG and k <= _MOST:
         how = (k, DIFFERENCES[kind], float(floor), out)
-        over_rows(_top_by_insertion, n, flat.nbytes, *work, *how, own=lambda: _insertion_memory(n_bins, k))
+        over_rows(_top_by_insertion, n, flat.nbytes, *work, *how, own=lambda _: _insertion_memory(n_bins, k))
     else:
         over_rows(_top_by_partition, n, flat.nbytes, work, n_bins, k, DIFFERENCES[kind], float(floor), out)
     return out
@@ -91,7 +91,9 @@ def differences(
     made = target(out, (shape[0], math.prod(shape[1:])), np.float64)
     result = made.reshape(-1)
     work = (flat, *strides, other, *other_strides, *shape[1:], DIFFERENCES[kind], float(floor), result)
-    over_rows(_differences, shape[0], flat.nbytes, *work, own=lambda: gather(result))
+    over_rows(
+        _differences, shape[0], flat.nbytes, *work, own=lambda first: gather(result, first * math.prod(shape[1:]))
+    )
     return made.reshape(values.shape)
 
 
@@ -132,12 +134,12 @@ def _fill_line(flat, begin, other, start, size, kind, floor, found, at):  # type
     fetch(flat, begin, begin + size)
     if kind is None:
         for x in range(size):
-            d = np.float64(flat[np.uintp(begin + x)]) - np.float64(other[np.uintp(start + x)])
+            d = take(flat, begin + x) - take(other, start + x)
             found[np.uintp(at + x)] = d * d
             summed += d * d
     else:
         for x in range(size):
-            v, r = np.float64(flat[np.uintp(begin + x)]), np.float64(other[np.uintp(start + x)])
+            v, r = take(flat, begin + x), take(other, start + x)
             d = _difference(v, r, kind, floor)
             found[np.uintp(at + x)] = d
             summed += d
@@ -146,7 +148,6 @@ def _fill_line(flat, begin, other, start, size, kind, floor, found, at):  # type
 
 @bare_kernel
 def _differences(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, kind, floor, out, line, mark):  # type: ignore[no-untyped-def]
-    begin_at(out, mark, first * nz * ny * nx)
     for i in range(first, last):
         for z in range(nz):
             for y in range(ny):
@@ -155,7 +156,7 @@ def _differences(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, k
                     size = min(PIECE, nx - p)
                     at = room(out, line, mark, size)
                     _fill_line(flat, begin, other, start, size, kind, floor, line, at)
-    close_line(out, line, mark)
+    room(out, line, mark, REST)
 
 
 @bare_kernel

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from dqmroot.kernels.jit import bare_kernel
 from dqmroot.kernels.rows import lines, over_rows
-from dqmroot.kernels.stream import fetch
+from dqmroot.kernels.stream import fetch, take
 
 __all__ = ["window_products", "window_sums"]
 
@@ -39,7 +39,7 @@ def window_sums(values: Array, order: Array, begin: Array, factor: Array, dtype:
     places = (np.asarray(order, np.int64), np.asarray(begin, np.int64), np.asarray(factor, np.float64))
     compact = strides[0] == math.prod(shape[1:]) == shape[3]
     work = (flat, *strides, *shape[1:], *places, compact, out)
-    over_rows(_window_sums, shape[0], flat.nbytes, *work, own=lambda: (np.zeros(_PIECE),))
+    over_rows(_window_sums, shape[0], flat.nbytes, *work, own=lambda _: (np.zeros(_PIECE),))
     return out.reshape(values.shape)
 
 
@@ -49,7 +49,7 @@ def window_products(values: Array, order: Array, begin: Array) -> Array:
     out = np.empty(math.prod(shape))
     places = (np.asarray(order, np.int64), np.asarray(begin, np.int64))
     work = (flat, *strides, *shape[1:], *places, out)
-    over_rows(_window_products, shape[0], flat.nbytes, *work, own=lambda: (np.empty(_PIECE),))
+    over_rows(_window_products, shape[0], flat.nbytes, *work, own=lambda _: (np.empty(_PIECE),))
     return out.reshape(values.shape)
 
 
@@ -82,8 +82,8 @@ def _window_sums(first, last, flat, sn, sz, sy, nz, ny, nx, order, begin, factor
                         a, b = order[j] * sn + offset, order[j + 1] * sn + offset
                         c, d = order[j + 2] * sn + offset, order[j + 3] * sn + offset
                         for x in range(size):
-                            one = np.float64(flat[np.uintp(a + x)]) + np.float64(flat[np.uintp(b + x)])
-                            other = np.float64(flat[np.uintp(c + x)]) + np.float64(flat[np.uintp(d + x)])
+                            one = take(flat, a + x) + take(flat, b + x)
+                            other = take(flat, c + x) + take(flat, d + x)
                             line[np.uintp(x)] += one + other
                         j += 4
                     while j <= i and (few or j < i - 4):
@@ -98,9 +98,9 @@ def _window_sums(first, last, flat, sn, sz, sy, nz, ny, nx, order, begin, factor
                         a, b = order[i - 4] * sn + offset, order[i - 3] * sn + offset
                         c, d = order[i - 2] * sn + offset, order[i - 1] * sn + offset
                         for x in range(size):
-                            one = np.float64(flat[np.uintp(a + x)]) + np.float64(flat[np.uintp(b + x)])
-                            other = np.float64(flat[np.uintp(c + x)]) + np.float64(flat[np.uintp(d + x)])
-                            last_one = line[np.uintp(x)] + np.float64(flat[np.uintp(newest + x)])
+                            one = take(flat, a + x) + take(flat, b + x)
+                            other = take(flat, c + x) + take(flat, d + x)
+                            last_one = line[np.uintp(x)] + take(flat, newest + x)
                             out[np.uintp(at + x)] = (one + other + last_one) * by
                     for x in range(size if few or begin[i] < i - 4 else 0):
                         line[np.uintp(x)] = 0.0

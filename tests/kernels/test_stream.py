@@ -44,7 +44,7 @@ def streamed(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     """Whether results are written past the caches, whatever their size."""
 
     def choose(on: bool) -> None:
-        for module in (stream, chain):
+        for module in (stream, bins):
             monkeypatch.setattr(module, "LARGE", 1 if on else 1 << 60)
 
     return choose
@@ -77,9 +77,9 @@ def test_streamed_results_are_the_same(
 def test_the_line_is_used_from_a_size_on(monkeypatch: pytest.MonkeyPatch) -> None:
     out = np.empty(1000, np.float32)
     monkeypatch.setattr(stream, "LARGE", out.nbytes + 1)
-    assert stream.gather(out)[0] is out
+    assert stream.gather(out, 0)[0] is out
     monkeypatch.setattr(stream, "LARGE", out.nbytes)
-    line, _ = stream.gather(out, 5000)
+    line, _ = stream.gather(out, 0, 5000)
     assert not np.shares_memory(line, out)
     assert len(line) >= 5000
     assert line.ctypes.data % 64 == 0
