@@ -79,6 +79,12 @@ def merge(
             return made
         if factor == 1:
             return scale_rows(cut, np.broadcast_to(1.0, n), made.dtype, made)
+        flat, strides, shape = rows(cut)
+        work = flat, *strides, *shape[1:3], size[-1], made.reshape(-1)
+        over_rows(
+            _add_pairs, n, flat.nbytes, *work, own=lambda first: gather(work[-1], first * math.prod(size), size[-1])
+        )
+        return made
     flat, strides, _ = rows(values)
     result = made.reshape(-1)
 
@@ -106,50 +112,53 @@ def _even_groups(sizes: Array) -> Array:
     return np.array([0, 0, 1])
 
 
+# What is the same for all rows is read anew for each line: the compiler would make one loop for each case.
+
+
 @bare_kernel
 def _merge(first, last, flat, sn, sz, sy, zs, ys, xs, even, out, summed, line, mark):  # type: ignore[no-untyped-def]
-    # Indices are unsigned: a signed one that may be negative is not vectorised, and a slice counts its references.
-    # What is the same for all rows is read anew for each line: the compiler would make one loop for each case.
-    nz, ny, nx = len(zs) - 1, len(ys) - 1, len(xs) - 1
+    ny, nx = len(ys) - 1, len(xs) - 1
     length = xs[nx] - xs[0]
     for i in range(first, last):
-        for c in range(nz):
-            for b in range(ny):
-                high = ys[b + 1] - ys[b]
-                lines = (zs[c + 1] - zs[c]) * high
-                start = i * sn + zs[c] * sz + ys[b] * sy + xs[0]
+        for group in range((len(zs) - 1) * ny):
+            c, b = group // ny, group % ny
+            wide = ys[b + 1] - ys[b]
+            corner = i * sn + zs[c] * sz + ys[b] * sy + xs[0]
+            for j in range((zs[c + 1] - zs[c]) * wide):
+                start = corner + j // wide * sz + j % wide * sy
                 fetch(flat, start, start + length)
-                if lines == 1 and even[2] == 2 and even[1] - even[0] == nx:
-                    at = room(out, line, mark, nx)
-                    for a in range(nx):
-                        put(line, at + a, take(flat, start + 2 * a) + take(flat, start + 2 * a + 1))
-                    continue
-                if lines == 1:
+                if j == 0:
                     for x in range(length):
                         put(summed, x, take(flat, start + x))
                 else:
-                    other = start + (sy if high > 1 else sz)
-                    fetch(flat, other, other + length)
                     for x in range(length):
-                        put(summed, x, take(flat, start + x) + take(flat, other + x))
-                for j in range(2, lines):
-                    other = start + j // high * sz + j % high * sy
-                    fetch(flat, other, other + length)
-                    for x in range(length):
-                        put(summed, x, take(summed, x) + take(flat, other + x))
+                        put(summed, x, take(summed, x) + take(flat, start + x))
+            at = room(out, line, mark, nx)
+            low, high = even[0], even[1]
+            for e in range(low + nx - high):
+                a = e if e < low else high + e - low
+                total = 0.0
+                for x in range(xs[a] - xs[0], xs[a + 1] - xs[0]):
+                    total += take(summed, x)
+                put(line, at + a, total)
+            begin, at = xs[low] - xs[0], at + low
+            if even[2] == 1:
+                for a in range(high - low):
+                    put(line, at + a, take(summed, begin + a))
+            else:
+                for a in range(high - low):
+                    put(line, at + a, take(summed, begin + 2 * a) + take(summed, begin + 2 * a + 1))
+    room(out, line, mark, REST)
+
+
+@bare_kernel
+def _add_pairs(first, last, flat, sn, sz, sy, nz, ny, nx, out, line, mark):  # type: ignore[no-untyped-def]
+    for i in range(first, last):
+        for z in range(nz):
+            for y in range(ny):
+                start = i * sn + z * sz + y * sy
+                fetch(flat, start, start + 2 * nx)
                 at = room(out, line, mark, nx)
-                low, high, factor = even[0], even[1], even[2]
-                for e in range(low + nx - high):
-                    a = e if e < low else high + e - low
-                    total = 0.0
-                    for x in range(xs[a] - xs[0], xs[a + 1] - xs[0]):
-                        total += take(summed, x)
-                    put(line, at + a, total)
-                begin, at = xs[low] - xs[0], at + low
-                if factor == 1:
-                    for a in range(high - low):
-                        put(line, at + a, take(summed, begin + a))
-                else:
-                    for a in range(high - low):
-                        put(line, at + a, take(summed, begin + 2 * a) + take(summed, begin + 2 * a + 1))
+                for a in range(nx):
+                    put(line, at + a, take(flat, start + 2 * a) + take(flat, start + 2 * a + 1))
     room(out, line, mark, REST)

@@ -106,6 +106,21 @@ def _write_line(_, out, at, line, begin):  # type: ignore[no-untyped-def]  # noq
 
 
 @intrinsic
+def _move(_, out, at, line, begin, size):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """Copy ``size`` values from ``line[begin]`` on to ``out[at]``."""
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        to, source = (
+            builder.gep(context.make_array(kind)(context, builder, array).data, [index])
+            for kind, array, index in zip(signature.args[:4:2], arguments[:4:2], arguments[1:4:2], strict=True)
+        )
+        cgutils.raw_memmove(builder, to, source, arguments[4], context.get_abi_sizeof(context.get_data_type(out.dtype)))
+        return context.get_dummy_value()
+
+    return types.void(out, types.intp, line, types.intp, types.intp), code
+
+
+@intrinsic
 def _fence(_):  # type: ignore[no-untyped-def]
     """Wait until what was written past the caches can be seen by others."""
 
@@ -144,19 +159,17 @@ def room(out, line, mark, size):  # type: ignore[no-untyped-def]
         # Whole cache lines, but for values that are not to be written; the rest moves to the begin of the line.
         step, to = _CACHE_LINE // out.itemsize, mark[0]
         full, begin = mark[2] // step * step, mark[1]
-        while begin % step and begin < full:
-            out[np.uintp(to + begin)] = line[np.uintp(begin)]
-            begin += 1
-        for x in range(begin, full, step):
-            _write_line(out, np.uintp(to + x), line, np.uintp(x))
-        for x in range(full, mark[2]):
-            line[np.uintp(x - full)] = line[np.uintp(x)]
-        mark[0] += full
-        mark[1] = 0 if full else mark[1]
-        mark[2] -= full
+        if full:
+            whole = (begin + step - 1) // step * step
+            _move(out, to + begin, line, begin, whole - begin)
+            for x in range(whole, full, step):
+                _write_line(out, np.uintp(to + x), line, np.uintp(x))
+            _move(line, 0, line, full, mark[2] - full)
+            mark[0] += full
+            mark[1] = 0
+            mark[2] -= full
         if size == REST:
-            for x in range(mark[1], mark[2]):
-                out[np.uintp(to + full + x)] = line[np.uintp(x)]
+            _move(out, mark[0] + mark[1], line, mark[1], mark[2] - mark[1])
             _fence()
     mark[2] += size
     return mark[2] - size
