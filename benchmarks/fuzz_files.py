@@ -56,6 +56,16 @@ def make(folder: Path) -> None:
     _cubes(folder / "cubes_run1.hdf5")
     _tables(folder)
     dq.extract(folder / "flat-zlib.root", None, folder / "series.parquet")
+    from dqmroot.io.tables.scores import write_scores
+    from dqmroot.scores import ScoreTable
+
+    n = 50
+    scores = ScoreTable(
+        np.ones(n, np.uint32), np.arange(1, n + 1, dtype=np.uint32), np.full(n, "Folder/one"), np.linspace(0, 1, n),
+        np.full(n, 0.5), np.repeat([0, 1], n // 2).astype(np.int8),
+    )  # fmt: skip
+    for suffix in ("csv", "h5", "parquet"):
+        write_scores(folder / f"scores.{suffix}", scores)
     mask = {"1": [[1, 20], [30, 40]], "297050": [[-1]], "5": [[7, 7]]}
     (folder / "mask.json").write_text(json.dumps(mask))
     (folder / "references.json").write_text(json.dumps([{"run_number": 5, "reference_run_number": 3}]))
@@ -119,6 +129,8 @@ def _tables(folder: Path) -> None:
     frame = pd.DataFrame(rows)
     frame.to_csv(folder / "table.csv")
     frame.to_parquet(folder / "table.parquet")
+    runs = {"run_number": range(6), "label": [0, 1] * 3, "one": [[1.0, 2.0, 3.0]] * 6, "two": [[[1.0, 2.0]] * 4] * 6}
+    pd.DataFrame(runs).to_parquet(folder / "autodqm.parquet")
 
 
 def words_of_text(raw: bytearray, random: np.random.Generator) -> None:
@@ -168,6 +180,7 @@ def read(path: Path) -> str:
 
 def _reader(path: Path) -> Callable[[Path], object]:
     import dqmroot as dq
+    from dqmroot.io.tables.scores import read_scores
     from dqmroot.runs import RunMask, read_reference_runs
 
     stem = path.name.removeprefix("mutant-")
@@ -177,7 +190,7 @@ def _reader(path: Path) -> Callable[[Path], object]:
         return read_reference_runs
     if stem.startswith("conditions"):
         return dq.read_conditions
-    return _all_series
+    return read_scores if stem.startswith("scores") else _all_series
 
 
 def _all_series(path: Path) -> None:

@@ -40,7 +40,13 @@ __all__ = [
     "UnknownNameError",
     "UsageError",
     "nearest",
+    "one_line",
 ]
+
+
+def one_line(error: object, most: int = 300) -> str:
+    """Return what a library says of an error in one line, cut where it is long."""
+    return " ".join(str(error).split())[:most]
 
 
 def nearest(name: str, known: Iterable[str], n: int = 3) -> list[str]:

@@ -17,6 +17,11 @@ from dqmroot.io.rootfile.rootwrite import encoded
 
 __all__ = ["write_score_tree"]
 
+# What "string" means; awkward takes longer to parse that word than the rows take to be written.
+_TEXT = ak.types.ListType(
+    ak.types.NumpyType("uint8", parameters={"__array__": "char"}), parameters={"__array__": "string"}
+)
+
 
 class _Scores(Protocol):
     @property
@@ -54,7 +59,7 @@ def write_score_tree(path: str | os.PathLike[str], results: Sequence[_Scores]) -
     names = ak.Array([encoded(result.me).decode() for result in results])
     with whole_file(path) as temporary, uproot.recreate(temporary, compression=uproot.ZLIB(1)) as file:
         types: dict[str, object] = {key: column.dtype for key, column in columns.items()}
-        tree = file.mktree("scores", {**types, "name": "string"}, title="dqmroot scores")
+        tree = file.mktree("scores", {**types, "name": _TEXT}, title="dqmroot scores")
         if len(columns["run"]):
             tree.extend({**columns, "name": names[columns["me"]]})
     return Path(path)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
-from dqmroot.errors import InputError
+from dqmroot.errors import InputError, one_line
 from dqmroot.io.tables.dialects import column_names, rows_of
 from dqmroot.io.tables.rows import TableRows
 from dqmroot.kernels.text import POWERS, parse_numbers
@@ -124,7 +124,7 @@ def _table(path: object, block: bytes, unique: list[str], wanted: dict[str, str]
             pacsv.ConvertOptions(column_types=types, include_columns=list(wanted)),
         )
     except pa.ArrowInvalid as error:
-        raise InputError(path, f"not readable as csv: {' '.join(str(error).split())[:300]}") from error
+        raise InputError(path, f"not readable as csv: {one_line(error)}") from error
     return table.rename_columns([wanted[name] for name in table.column_names])
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from dqmroot.errors import InputError
+from dqmroot.errors import InputError, one_line
 from dqmroot.io.tables.rows import in_class, with_flow
 from dqmroot.series import Axis, MonitorElement
 
@@ -69,7 +69,7 @@ def read_cubes(
             if not any(dataset.ndim in {2, 3} for dataset in datasets):
                 raise InputError(name, "an HDF5 file without a dataset of two or three dimensions")
     except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise InputError(name, f"not readable as HDF5: {' '.join(str(error).split())[:200]}") from error
+        raise InputError(name, f"not readable as HDF5: {one_line(error)}") from error
     return found
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqmroot._version import __version__
-from dqmroot.errors import InputError, ModelMismatchError, UsageError
+from dqmroot.errors import InputError, ModelMismatchError, UsageError, one_line
 from dqmroot.files import folder_name, whole_file
 from dqmroot.io.duplicates import merge_series
 from dqmroot.series import Axis, MonitorElement
@@ -28,6 +28,7 @@ __all__ = [
     "SCHEMA",
     "SeriesWriter",
     "append_series",
+    "in_place",
     "is_series",
     "iterate_series",
     "read_series",
@@ -41,6 +42,7 @@ _ARRAYS = {"counts": "contents", "sumw2": "sumw2", "bin_entries": "bin_entries",
 _OWN = {*_ARRAYS, "run", "lumi", "entries", "axes", "conditions"}
 _CHUNK_BYTES = 1 << 18
 _STEP_BYTES = 64 << 20
+_LONGEST = 1 << 14  # bytes of an attribute that is written in place; all of them together hold 64 KiB
 
 
 class SeriesWriter:
@@ -54,10 +56,9 @@ class SeriesWriter:
     def __init__(self, file: h5py.File, inputs: Iterable[Mapping[str, Any]] = ()) -> None:
         self._file = file
         if "kind" not in file.attrs:
-            file.attrs["kind"] = _KIND
+            _say(file, kind=_KIND, dqmroot_version=__version__)
             file.attrs["schema_version"] = SCHEMA
-            file.attrs["dqmroot_version"] = __version__
-            file.create_dataset("%inputs", data=json.dumps([dict(row) for row in inputs]))
+            file.create_dataset("%inputs", data=in_place(json.dumps([dict(row) for row in inputs])))
 
     def append(self, me: MonitorElement) -> None:
         """Add the rows of ``me`` after those that are there.
@@ -68,15 +69,15 @@ class SeriesWriter:
         path = _group_name(me.name)
         group = self._file.require_group(path)
         if "storage" not in group.attrs:
-            group.attrs.update({"name": me.name, "storage": me.storage, "title": me.title})
-            group.create_dataset("axes", data=json.dumps([axis.to_dict() for axis in me.axes]))
+            _say(group, name=me.name, storage=me.storage, title=me.title)
+            group.create_dataset("axes", data=in_place(json.dumps([axis.to_dict() for axis in me.axes])))
             group.create_group("conditions")
             for name, array in (("run", me.run), ("lumi", me.lumi), ("entries", me.entries), ("counts", me.contents)):
                 _create(group, name, array)
         else:
             me.check_same_bins(_axes(group), f"the series in {self._file.filename}")
-            if group.attrs["storage"] != me.storage:
-                what = f"{me.name}: class {me.storage}, but the series in {self._file.filename} is of {group.attrs['storage']}"
+            if (storage := _said(group, "storage")) != me.storage:
+                what = f"{me.name}: class {me.storage}, but the series in {self._file.filename} is of {storage}"
                 raise ModelMismatchError(what)
         n = len(group["run"])
         self._optional(group, me, n)
@@ -105,7 +106,7 @@ class SeriesWriter:
             key = folder_name(name.replace("/", "%2F"))
             if key not in group:
                 _create(group, key, column)
-                group[key].attrs["name"] = name
+                _say(group[key], name=name)
                 _extend(group[key], np.full(n, _unknown(column.dtype), column.dtype))
             _extend(group[key], column)
         for dataset in group.values():
@@ -174,8 +175,8 @@ def is_series(path: str | os.PathLike[str] | Any) -> bool:
     """Tell whether a file is an HDF5 file of series."""
     try:
         with h5py.File(path, "r") as file:
-            return bool(file.attrs.get("kind", "") == _KIND)
-    except OSError:
+            return "kind" in file.attrs and _said(file, "kind") == _KIND
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError):
         return False
 
 
@@ -198,7 +199,7 @@ def read_series(
         ['CSC/FEDIntegrity/FEDTotalEventSize']
     """
     with _opened(path) as file:
-        found = [_read(file, group, slice(None), rows=rows) for group in _groups(file) if _kept(group, keep)]
+        found = [_read(path, group, slice(None), rows=rows) for group in _groups(file) if _kept(group, keep)]
     return {me.name: merge_series(me) if rows else me for me in found}
 
 
@@ -216,21 +217,40 @@ def iterate_series(
                 continue
             step = _step(group["counts"])
             for first in range(0, len(group["run"]), step):
-                yield _read(file, group, slice(first, first + step))
+                yield _read(path, group, slice(first, first + step))
 
 
 @contextmanager
 def _opened(path: Any) -> Iterator[h5py.File]:
-    name = str(getattr(path, "name", path))
+    name = _name(path)
     try:
         with h5py.File(path, "r") as file:
-            if file.attrs.get("kind", "") != _KIND:
+            if "kind" not in file.attrs or _said(file, "kind") != _KIND:
                 raise InputError(name, "an HDF5 file, but no series of dqmroot")
             if file.attrs["schema_version"] > SCHEMA:
                 raise InputError(name, f"written by a later version of dqmroot (schema {file.attrs['schema_version']})")
             yield file
     except (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
-        raise InputError(name, f"not readable as HDF5: {' '.join(str(error).split())[:200]}") from error
+        raise InputError(name, f"not readable as HDF5: {one_line(error)}") from error
+
+
+def _name(path: Any) -> str:
+    return str(getattr(path, "name", path))
+
+
+def in_place(text: str | NDArray[np.str_]) -> Any:
+    """Text as bytes of its own length. Others lie in the file's heap, and HDF5's library hangs on some damaged heaps."""
+    raw = np.strings.encode(text, "utf-8", "surrogateescape")
+    return raw.astype(h5py.string_dtype("utf-8", max(raw.dtype.itemsize, 1)))
+
+
+def _say(item: Any, **texts: str) -> None:
+    item.attrs.update({name: in_place(text) if len(text) < _LONGEST else text for name, text in texts.items()})
+
+
+def _said(item: Any, attribute: str) -> str:
+    value = item.attrs[attribute]
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
 
 
 def _groups(parent: h5py.Group) -> Iterator[h5py.Group]:
@@ -242,22 +262,22 @@ def _groups(parent: h5py.Group) -> Iterator[h5py.Group]:
 
 
 def _kept(group: h5py.Group, keep: Callable[[str], bool] | None) -> bool:
-    return keep is None or keep(str(group.attrs["name"]))
+    return keep is None or keep(_said(group, "name"))
 
 
-def _read(file: h5py.File, group: h5py.Group, part: slice, *, rows: bool = True) -> MonitorElement:
+def _read(path: Any, group: h5py.Group, part: slice, *, rows: bool = True) -> MonitorElement:
     axes = _axes(group)
     if not rows:
         shape = (len(group["run"]), *(axis.nbins + 2 for axis in reversed(axes)))
         arrays: dict[str, Any] = {"contents": np.broadcast_to(np.zeros((), np.int8), shape)}
     else:
         arrays = {ours: _values(group[name], part) for name, ours in _ARRAYS.items() if name in group}
-    conditions = {str(item.attrs["name"]): _values(item, part) for item in group["conditions"].values()}
+    conditions = {_said(item, "name"): _values(item, part) for item in group["conditions"].values()}
     try:
         return MonitorElement(
-            name=str(group.attrs["name"]),
-            storage=str(group.attrs["storage"]),
-            title=str(group.attrs["title"]),
+            name=_said(group, "name"),
+            storage=_said(group, "storage"),
+            title=_said(group, "title"),
             axes=axes,
             run=group["run"][part],
             lumi=group["lumi"][part],
@@ -266,7 +286,7 @@ def _read(file: h5py.File, group: h5py.Group, part: slice, *, rows: bool = True)
             **arrays,
         )
     except UsageError as error:
-        raise InputError(file.filename, str(error), group.name) from error
+        raise InputError(_name(path), str(error), group.name) from error
 
 
 def _values(dataset: h5py.Dataset, part: slice) -> NDArray[Any]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from dqmroot.errors import InputError
+from dqmroot.errors import InputError, one_line
 from dqmroot.io.tables.csvtable import number_lists
 from dqmroot.io.tables.dialects import column_names, rows_of
 from dqmroot.io.tables.rows import TableRows, in_class, with_flow
@@ -47,8 +47,8 @@ def read_parquet(path: object, file: pq.ParquetFile, keep: Callable[[str], bool]
             rows = _rows(path, table, order, keep)
             if rows is not None:
                 yield rows
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(path, f"not readable as parquet: {' '.join(str(error).split())[:300]}") from error
+    except (pa.ArrowException, KeyError, ValueError, OSError) as error:
+        raise InputError(path, f"not readable as parquet: {one_line(error)}") from error
 
 
 def _rows(path: object, table: pa.Table, order: str, keep: Callable[[str], bool] | None) -> TableRows | None:
@@ -107,6 +107,13 @@ def read_autodqm(path: object, file: pq.ParquetFile, keep: Callable[[str], bool]
     Raises:
         InputError: The bins of one element change from run to run.
     """
+    try:
+        return _autodqm(path, file, keep)
+    except (pa.ArrowException, KeyError, ValueError, OSError) as error:
+        raise InputError(path, f"not readable as parquet: {one_line(error)}") from error
+
+
+def _autodqm(path: object, file: pq.ParquetFile, keep: Callable[[str], bool] | None) -> dict[str, MonitorElement]:
     fields = [field for field in file.schema_arrow if _is_list(field.type)]
     names = {field.name: "/".join(p for p in field.name.split("/") if p and p != "Run summary") for field in fields}
     wanted = [name for name, ours in names.items() if keep is None or keep(ours)]

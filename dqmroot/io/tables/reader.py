@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dqmroot.errors import InputError
+from dqmroot.errors import InputError, one_line
 from dqmroot.io.tables.csvtable import read_csv
 from dqmroot.io.tables.parquettable import is_autodqm, read_autodqm, read_parquet
 from dqmroot.io.tables.rows import Collector
@@ -102,5 +102,5 @@ def _parquet(name: str, file: BinaryIO) -> pq.ParquetFile | None:
         return None
     try:
         return pq.ParquetFile(file)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(name, f"not readable as parquet: {' '.join(str(error).split())[:300]}") from error
+    except (pa.ArrowException, ValueError, OSError) as error:
+        raise InputError(name, f"not readable as parquet: {one_line(error)}") from error

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dqmroot.errors import InputError, UnknownNameError
+from dqmroot.errors import InputError, UnknownNameError, one_line
 from dqmroot.files import whole_file
 from dqmroot.scores import COLUMNS, ScoreTable
 
@@ -48,11 +48,13 @@ def write_scores(path: str | os.PathLike[str], table: ScoreTable) -> None:
         if suffix == ".h5":
             import h5py
 
+            from dqmroot.io.tables.hdf5 import in_place
+
             with h5py.File(temporary, "w") as file:
-                file.attrs.update(header)
+                file.attrs.update({key: in_place(text) for key, text in header.items()})
                 for name in COLUMNS:
                     column = getattr(table, name)
-                    file[name] = column.astype(h5py.string_dtype()) if name == "me" else column
+                    file[name] = in_place(column) if name == "me" else column
             return
         import pyarrow as pa
 
@@ -81,9 +83,9 @@ def read_scores(path: str | os.PathLike[str]) -> ScoreTable:
         columns = _read_hdf5(path) if suffix == ".h5" else _read_arrow(path, suffix)
         return ScoreTable(**{name: np.asarray(columns[name]).astype(kind) for name, kind in _TYPES.items()})
     except OSError as error:
-        raise InputError(path, error.strerror or str(error)) from error
-    except (KeyError, ValueError, TypeError) as error:
-        raise InputError(path, f"is not a score table: {error}") from error
+        raise InputError(path, error.strerror or one_line(error)) from error
+    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise InputError(path, f"is not a score table: {one_line(error)}") from error
 
 
 def _read_hdf5(path: str | os.PathLike[str]) -> dict[str, Any]:

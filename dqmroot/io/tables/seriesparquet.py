@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dqmroot._version import __version__
-from dqmroot.errors import InputError, ModelMismatchError, UsageError
+from dqmroot.errors import InputError, ModelMismatchError, UsageError, one_line
 from dqmroot.files import whole_file
 from dqmroot.io.duplicates import merge_series
 from dqmroot.io.tables.rows import CLASS_OF_CODE
@@ -160,7 +160,7 @@ def read_series_parquet(
         UsageError,
         pa.ArrowException,
     ) as error:
-        raise InputError(path, f"not readable as series: {' '.join(str(error).split())[:300]}") from error
+        raise InputError(path, f"not readable as series: {one_line(error)}") from error
     return {name: merge_series(concatenate(some)) for name, some in parts.items()}
 
 

@@ -70,7 +70,7 @@ def test_every_kind_comes_back(tmp_path: Path) -> None:
     (part,) = iterate_series(path, lambda name: name == "A/B")
     same(part, written[0])
     with h5py.File(path) as file:
-        assert file["A/B/%63ounts"].attrs["name"] == "A/B/counts"
+        assert file["A/B/%63ounts"].attrs["name"].decode() == "A/B/counts"
         assert file["A/B/counts"].shape == (3, 7)
         assert file["A/B/counts"].chunks is not None
 
