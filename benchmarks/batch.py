@@ -11,6 +11,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -111,7 +112,7 @@ def plain(job: Any, parts: list[list[str]], models: Path, out: Path) -> tuple[fl
     Returns:
         Seconds from the first begin to the last end, and processor seconds of all.
     """
-    from dqmroot.batch.cluster import ENVIRONMENT
+    from dqmroot.batch.nursery import ENVIRONMENT
 
     context = multiprocessing.get_context("spawn")
     barrier, queue = context.Barrier(len(parts)), context.Queue()
@@ -138,7 +139,8 @@ def campaign(files: list[Path], models: Path, out: Path, workers: int) -> dict[s
 
     Returns:
         Seconds of all (``whole``), of each step, and of all steps (``steps``: without the start of the workers); processor
-        seconds of the workers in the steps (``cpu``) and of the campaign's own process (``own``); peak memory of a worker in MiB.
+        seconds of all processes from first to last (``all``), of the workers in the steps (``cpu``), and of the campaign's own
+        process (``own``); peak memory of a worker in MiB.
     """
     import shutil
 
@@ -151,16 +153,22 @@ def campaign(files: list[Path], models: Path, out: Path, workers: int) -> dict[s
     samples: list[tuple[float, dict[int, tuple[float, float]]]] = []
     thread = threading.Thread(target=_watch_workers, args=(stop, samples))
     thread.start()
-    begin, own = time.perf_counter(), time.process_time()
+    begin, own, every = time.perf_counter(), time.process_time(), _all_processor()
     told = run_campaign(made)
-    whole, own = time.perf_counter() - begin, time.process_time() - own
+    whole, own, every = time.perf_counter() - begin, time.process_time() - own, _all_processor() - every
     stop.set()
     thread.join()
     assert told.status == 0, told
     steps, first, last = _steps(out / "log.jsonl")
     peak = max(rss for _, workers_now in samples for rss, _ in workers_now.values())
     cpu = _processor(samples, last) - _processor(samples, first)
-    return {"whole": whole, "peak": peak, "cpu": cpu, "own": own, "steps": last - first, **steps}
+    return {"whole": whole, "peak": peak, "all": every, "cpu": cpu, "own": own, "steps": last - first, **steps}
+
+
+def _all_processor() -> float:
+    """Processor seconds of this process and of all that it has seen end."""
+    times = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in times)
 
 
 def _steps(path: Path) -> tuple[dict[str, float], float, float]:
@@ -186,11 +194,11 @@ def _time(row: dict[str, Any]) -> float:
 
 
 def _watch_workers(stop: threading.Event, samples: list[tuple[float, dict[int, tuple[float, float]]]]) -> None:
-    """Note resident MiB and processor seconds of each worker, ten times a second."""
+    """Note resident MiB and processor seconds of each worker, a few times a second."""
     import psutil
 
     me = psutil.Process()
-    while not stop.wait(0.1):
+    while not stop.wait(0.25):
         now = {}
         for child in me.children(recursive=True):
             try:
@@ -202,38 +210,56 @@ def _watch_workers(stop: threading.Event, samples: list[tuple[float, dict[int, t
 
 
 def speed(files: list[Path], models: Path, out: Path, rounds: int) -> None:
-    """Plain processes against campaigns, one against two."""
+    """Plain processes against campaigns, one against two, and campaigns against half of themselves."""
     from dqmroot.batch.index import index_file
 
     paths = list(map(str, files))
     n = sum(len(index_file(path).keys) for path in paths)
     half = [paths[: len(paths) // 2], paths[len(paths) // 2 :]]
+    few = files[: len(files) // 2]
+    n_few = sum(len(index_file(path).keys) for path in half[0])
     found: dict[tuple[str, int], list[tuple[float, float]]] = {}
     campaigns: dict[int, list[dict[str, float]]] = {1: [], 2: []}
+    halves: dict[int, list[dict[str, float]]] = {1: [], 2: []}
     # In turns, and the best of each: other work on the machine comes and goes.
     for _ in range(rounds):
-        for name, job in (("read + forward pass", read_and_score), ("certify run by run", certify_runs)):
+        for name, job in ((_BARE, read_and_score), (_SAME, certify_runs)):
             found.setdefault((name, 1), []).append(plain(job, [paths], models, out))
             found.setdefault((name, 2), []).append(plain(job, half, models, out))
         for workers, made in campaigns.items():
             made.append(campaign(files, models, out, workers))
+            halves[workers].append(campaign(few, models, out, workers))
     best = {key: (min(wall for wall, _ in runs), min(cpu for _, cpu in runs)) for key, runs in found.items()}
+    steps = {workers: _best(made, "steps") for workers, made in campaigns.items()}
+    more = {workers: steps[workers] - _best(halves[workers], "steps") for workers in campaigns}
+    for name, times in (("campaign, steps", steps), ("campaign, each further LS", more)):
+        best.update({(name, workers): (times[workers], _best(campaigns[workers], "cpu")) for workers in campaigns})
     for workers, made in campaigns.items():
-        best["campaign", workers] = min(run["steps"] for run in made), min(run["cpu"] for run in made)
-    print(
-        f"\nSpeed: {n} LS × 20 MEs in {len(files)} files, best of {rounds}; processes and workers are warm or counted apart"
-    )
-    print(f"  {'':24}{'1 process':>12}{'2':>9}{'ratio':>9}   {'processor s, 1':>15}{'2':>9}")
-    for name in ("read + forward pass", "certify run by run", "campaign"):
+        best["campaign, with start", workers] = _best(made, "whole"), _best(made, "all")
+        further = _best(made, "all") - _best(halves[workers], "all")
+        best["campaign, each further LS", workers] = more[workers], further
+    print(f"\nSpeed: {n} LS × 20 MEs in {len(files)} files, best of {rounds}; plain processes are warm")
+    print(f"  {'':30}{'1 process':>12}{'2':>9}{'ratio':>9}   {'processor s, 1':>15}{'2':>9}")
+    for name in (_BARE, _SAME, "campaign, steps", "campaign, each further LS", "campaign, with start"):
         (one, cpu_one), (two, cpu_two) = best[name, 1], best[name, 2]
-        print(f"  {name:24}{one:10.2f} s{two:7.2f} s{one / two:9.2f}   {cpu_one:13.2f} s{cpu_two:7.2f} s")
+        print(f"  {name:30}{one:10.2f} s{two:7.2f} s{one / two:9.2f}   {cpu_one:13.2f} s{cpu_two:7.2f} s")
+    print(f"  (each further LS: {n} LS less {n_few} LS)")
     for workers, made in campaigns.items():
         run = min(made, key=lambda one: one["steps"])
-        steps = ", ".join(f"{name} {run[name]:.2f} s" for name in ("index", "score, certify"))
-        print(f"  campaign, {workers} worker(s): {steps}; with start {run['whole']:.2f} s; client {run['own']:.2f} s")
-    cpu = best["campaign", 1][1]
-    print(f"  processor: campaign over certify run by run {cpu / best['certify run by run', 1][1] - 1:+.1%}", end="")
-    print(f", over read + forward pass {cpu / best['read + forward pass', 1][1] - 1:+.1%}")
+        told = ", ".join(f"{name} {run[name]:.2f} s" for name in ("index", "score, certify"))
+        print(f"  campaign, {workers} worker(s): {told}; the campaign's own process {run['own']:.2f} processor s")
+    print("  processor time of a campaign with one worker over plain calls in one process, per LS:")
+    for name in (_BARE, _SAME):
+        each = best[name, 1][1] / n
+        whole, further = best["campaign, with start", 1][1] / n, best["campaign, each further LS", 1][1] / (n - n_few)
+        print(f"    over {name:28} all, with start {whole / each - 1:+.0%}; each further LS {further / each - 1:+.0%}")
+
+
+_BARE, _SAME = "read + forward pass", "the same outputs, plain calls"
+
+
+def _best(runs: list[dict[str, float]], what: str) -> float:
+    return min(run[what] for run in runs)
 
 
 def memory(files: list[Path], models: Path, out: Path) -> None:

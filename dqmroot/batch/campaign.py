@@ -8,6 +8,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from dqmroot._version import __version__
 from dqmroot.batch import results
 from dqmroot.batch.index import FileIndex, index_file, latest_versions, unique_files
 from dqmroot.batch.models import find_models, model_digests, model_place
+from dqmroot.batch.nursery import environment_kept, nursery
 from dqmroot.batch.plan import Piece, Plan, plan_pieces, plan_runs
 from dqmroot.batch.results import read_head
 from dqmroot.batch.told import Log, Told, lumi_ranges, write_ending
@@ -85,25 +87,31 @@ def run_campaign(
     Raises:
         DQMError: Nothing could be done: no input, no model, an impossible setting.
     """
-    from dqmroot.batch.cluster import dashboard, job_logs, open_client, tell_without_workers
-
     check(campaign)
+    local = kind == "local" and not campaign.resources.scheduler
     paths = expand(campaign.inputs.files)
     log = Log(Path(campaign.output.folder) / "log.jsonl")
     log("started", version=__version__, files=len(paths), cluster=kind)
     try:
-        with open_client(campaign, kind) as client:
-            address = client.scheduler_info()["address"]
-            log("cluster", scheduler=address, dashboard=dashboard(client))
-            say(f"scheduler {address}" + (f", dashboard {dashboard(client)}" if dashboard(client) else ""))
+        with environment_kept(), nursery() if local else nullcontext("spawn") as method:
+            # Loaded here: Dask takes its time, and what workers are forked from loads beside it.
+            from dqmroot.batch.cluster import dashboard, job_logs, open_client, tell_without_workers
 
-            def tell(seconds: float) -> None:
-                log("no worker", seconds=seconds)
-                place = job_logs(campaign, kind)
-                say(f"no worker for {seconds:.0f} s, waiting on" + (f"; what jobs said is in {place}" if place else ""))
+            with open_client(campaign, kind, method) as client:
+                address = client.scheduler_info()["address"]
+                log("cluster", scheduler=address, dashboard=dashboard(client))
+                say(f"scheduler {address}" + (f", dashboard {dashboard(client)}" if dashboard(client) else ""))
 
-            with tell_without_workers(client, tell):
-                told = _Running(campaign, client, log, report, say).run(paths, retrain)
+                def tell(seconds: float) -> None:
+                    log("no worker", seconds=seconds)
+                    place = job_logs(campaign, kind)
+                    say(
+                        f"no worker for {seconds:.0f} s, waiting on"
+                        + (f"; what jobs said is in {place}" if place else "")
+                    )
+
+                with tell_without_workers(client, tell):
+                    told = _Running(campaign, client, log, report, say).run(paths, retrain)
         sweep(Path(campaign.output.folder))
         log("finished", status=told.status, **told.summary)
     finally:
@@ -357,7 +365,7 @@ class _Running:
                 left[run] -= 1
                 if left[run] == 0:
                     made, call = runs.call(run, there[run])
-                    yield Job(f"certify-{made}", call, f"run {run}")
+                    yield Job(f"certify-{made}", call, f"run {run}", first=True)
 
         done = self.jobs("score", work, {name: len(piece.keys) for name, piece in missing.items()}, certify)
         for value in done.values():

@@ -14,27 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import dask
+import distributed.utils
 from distributed import Client, LocalCluster
 
+from dqmroot.batch.nursery import ENVIRONMENT
 from dqmroot.config import Campaign, Site
 from dqmroot.errors import MissingExtraError, UsageError
 
-__all__ = ["ENVIRONMENT", "dashboard", "job_logs", "job_script", "open_client", "tell_without_workers"]
-
-# One thread each: the parallel work is the workers'. TensorFlow, BLAS and Numba all count cores otherwise.
-ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "NUMBA_NUM_THREADS": "1",
-    "TF_NUM_INTRAOP_THREADS": "1",
-    "TF_NUM_INTEROP_THREADS": "1",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "TF_ENABLE_ONEDNN_OPTS": "0",
-    # Else the C library gives each large array back to the system and asks for it anew: a fifth of the scoring time.
-    "MALLOC_MMAP_THRESHOLD_": "33554432",
-    "MALLOC_TRIM_THRESHOLD_": "134217728",
-}
+__all__ = ["dashboard", "job_logs", "job_script", "open_client", "tell_without_workers"]
 
 # Dask pauses a worker whose memory is full until it falls; what TensorFlow holds never does, and all would wait.
 _NEVER_FALLS = ("target", "spill", "pause")
@@ -43,12 +30,13 @@ _FIRST, _SELDOM = 30.0, 3600.0  # s without a worker until that is told first, a
 
 
 @contextmanager
-def open_client(campaign: Campaign, kind: str = "local") -> Iterator[Client]:
+def open_client(campaign: Campaign, kind: str = "local", method: str = "spawn") -> Iterator[Client]:
     """Give a client of the cluster that a campaign runs on, and stop what was started for it.
 
     Args:
         campaign: Its settings.
         kind: ``"local"``, ``"slurm"`` or ``"htcondor"``; a scheduler named in the campaign comes before ``"local"``.
+        method: How local workers start, as `dqmroot.batch.nursery.nursery` gives it.
 
     Raises:
         UsageError: The scheduler does not answer.
@@ -60,11 +48,14 @@ def open_client(campaign: Campaign, kind: str = "local") -> Iterator[Client]:
         # A worker has only what it works at: when it dies, nothing else is held against other tasks.
         "distributed.scheduler.worker-saturation": 1.0,
         "distributed.nanny.pre-spawn-environ": ENVIRONMENT,
+        "distributed.worker.multiprocessing-method": method,
         # Looks at the stack of each worker a hundred times a second.
         "distributed.worker.profile.enabled": False,
         "distributed.comm.timeouts.connect": "30s",
         **{f"distributed.worker.memory.{what}": False for what in _NEVER_FALLS},
     }
+    # Dask would load pandas here, and name to the nursery what it has loaded already.
+    distributed.utils._forkserver_preload_set = True
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with dask.config.set(settings):
         if kind != "local":

@@ -27,11 +27,13 @@ class Job:
         key: Its name in Dask, ``"score-…"``.
         work: What a worker calls, with ``True`` where it is the last try.
         label: What it is, for a person.
+        first: Whether it goes before all others that wait, with Dask too.
     """
 
     key: str
     work: Callable[[bool], Any]
     label: str
+    first: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def _pass(
 
     def hand_out(n: int) -> None:
         for job in [waiting.popleft() for _ in range(min(n, len(waiting)))]:
-            future = client.submit(job.work, last, key=f"{job.key}-{attempt}", pure=False)
+            future = client.submit(job.work, last, key=f"{job.key}-{attempt}", pure=False, priority=int(job.first))
             running[future] = job
             stream.add(future)
 

@@ -171,7 +171,8 @@ def index_once(path: str, folder: str | Path, mes: Patterns = None) -> FileIndex
     made = index_file(path, mes)
     if made.kind != "nano":
         return made
-    with whole_file(kept) as temporary, temporary.open("wb") as file:
+    # Not waited for: what is lost is read anew.
+    with whole_file(kept, sync=False) as temporary, temporary.open("wb") as file:
         np.savez(file, uuid=made.uuid, keys=made.keys, counts=made.counts, entry_bytes=made.entry_bytes)
     return made
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import shlex
+from contextlib import nullcontext
 from typing import Any
 
 from dqmroot.cli.console import new_verb, print_json, print_table, progress, say
@@ -92,7 +93,6 @@ def _watch_settings(args: argparse.Namespace) -> Any:
 
 
 def _batch(args: argparse.Namespace) -> int:
-    from dqmroot.batch.campaign import dry_run, run_campaign
     from dqmroot.config import read_campaign
 
     if args.workers is not None and args.workers < 1:
@@ -114,11 +114,12 @@ def _batch(args: argparse.Namespace) -> int:
         print(job_script(campaign, "slurm" if kind == "local" else kind))
         return 0
     if args.dry_run:
+        from dqmroot.batch.campaign import dry_run
+
         plan, told = dry_run(campaign)
         _show_plan(args, plan, told)
         return 4 if told.errors else 0
-    with progress(args) as report:
-        told = run_campaign(campaign, kind, retrain=args.retrain, report=report, say=lambda text: say(args, text))
+    told = _run(args, campaign, kind)
     if args.json:
         print_json(told.summary)
     for path, error in sorted(told.errors.items()):
@@ -136,7 +137,19 @@ def _batch(args: argparse.Namespace) -> int:
     say(args, line.format(**told.summary) + f"; in {campaign.output.folder}")
     if told.status:
         say(args, f"not complete: {campaign.output.folder}/manifest.json tells what is missing")
-    return told.status
+    return int(told.status)
+
+
+def _run(args: argparse.Namespace, campaign: Any, kind: str) -> Any:
+    from dqmroot.batch.nursery import nursery
+
+    local = kind == "local" and not campaign.resources.scheduler
+    with nursery() if local else nullcontext():
+        # What workers are forked from loads while this does.
+        from dqmroot.batch.campaign import run_campaign
+
+        with progress(args) as report:
+            return run_campaign(campaign, kind, retrain=args.retrain, report=report, say=lambda text: say(args, text))
 
 
 def _first(runs: list[int]) -> str:

@@ -352,7 +352,7 @@ def undisturbed(
 
 
 @pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 20))])
-@pytest.mark.parametrize("victim", ["worker", "campaign"])
+@pytest.mark.parametrize("victim", ["worker", "campaign", pytest.param("nursery", marks=pytest.mark.slow)])
 def test_kill_9_at_any_moment_changes_nothing(
     victim: str, seed: int, files: list[Path], models: Path, undisturbed: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -374,9 +374,10 @@ def test_kill_9_at_any_moment_changes_nothing(
             time.sleep(0.01)
         time.sleep(more)
         if process.poll() is None:
-            if victim == "worker":
-                workers = [p for p in psutil.Process(process.pid).children() if "spawn_main" in " ".join(p.cmdline())]
-                rng.choice(workers).kill()
+            if victim != "campaign":
+                # Its child is what the workers are forked from; they begin anew with it.
+                below = psutil.Process(process.pid).children(recursive=True)
+                rng.choice([p for p in below if (p.ppid() == process.pid) == (victim == "nursery")]).kill()
                 assert process.wait(300) == 0
             else:
                 process.kill()
