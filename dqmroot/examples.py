@@ -190,8 +190,11 @@ def write_pictures(path: str | os.PathLike[str], results: Sequence[Pictured]) ->
         OutputError: The file cannot be written.
     """
     arrays = {f"{i}/{key}": array for i, one in enumerate(results) for key, array in _to_arrays(one).items()}
-    with whole_file(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, identity=_identity(results), **arrays)
+    # The first level of deflate: the others take three times as long for 2 % less.
+    with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+        for key, array in {"identity": _identity(results), **arrays}.items():
+            with file.open(f"{key}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def read_pictures(path: str | os.PathLike[str], results: Sequence[Pictured]) -> list[dict[str, Any]]:

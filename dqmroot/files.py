@@ -48,10 +48,14 @@ def me_name(folder: str) -> str:
 
 
 @contextmanager
-def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+def whole_file(path: str | os.PathLike[str], *, sync: bool = True) -> Iterator[Path]:
     """Give a temporary path beside ``path``; rename it onto ``path`` when the block ends well, remove it when not.
 
     The last of two writers wins, and each file is whole: the rename is atomic and the bytes are on disk before it.
+
+    Args:
+        path: The file.
+        sync: Whether to wait for the disk, as is needed where a file damaged by a power cut is not noticed, or a loss.
 
     Raises:
         OutputError: The folder cannot be made or written, or the disk is full.
@@ -64,8 +68,9 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        if sync:
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
     except OSError as error:

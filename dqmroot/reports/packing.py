@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-import zlib
+import math
 from typing import Any
 
+import deflate
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -21,14 +22,14 @@ def pack(array: NDArray[Any]) -> dict[str, Any]:
     if kind not in {"u1", "i1", "u2", "u4", "f4", "f8"}:
         raise TypeError(f"no packing for arrays of {array.dtype}")
     raw = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
-    text = base64.b64encode(zlib.compress(raw, 6)).decode("ascii")
+    text = base64.b64encode(deflate.zlib_compress(raw, 1)).decode("ascii")
     return {"type": kind, "shape": list(array.shape), "data": text}
 
 
 def pack_exact(values: ArrayLike) -> dict[str, Any]:
     """Pack histogram contents without loss of what float32 holds: counts as small integers where they are such."""
     array = np.asarray(values)
-    whole = np.all(array == np.floor(array)) and array.size and array.min() >= 0
+    whole = array.size and array.min() >= 0 and (array == np.floor(array)).all()
     if whole and array.max() < 2**16:
         return pack(array.astype(np.uint8 if array.max() < 2**8 else np.uint16))
     return pack(array.astype(np.float32))
@@ -38,19 +39,27 @@ def pack_rough(values: ArrayLike) -> dict[str, Any]:
     """Pack what is only looked at: 65,535 levels, dense near the smallest value, where most of a loss map lies."""
     array = np.asarray(values, np.float64)
     finite = np.isfinite(array)
-    low = float(array[finite].min()) if finite.any() else 0.0
-    high = float(array[finite].max()) if finite.any() else 0.0
-    share = np.sqrt(np.where(finite, array - low, 0.0) / (high - low or 1.0))
-    levels = np.where(finite, np.rint(share * _LEVELS), _LEVELS + 1).astype(np.uint16)
+    every = bool(finite.all())
+    known = array if every else array[finite]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+    share = np.sqrt((array if every else np.where(finite, array, low)) - low)
+    levels = np.rint(share * (_LEVELS / math.sqrt(high - low or 1.0))).astype(np.uint16)
+    if not every:
+        levels[~finite] = _LEVELS + 1
     return {**pack(levels), "low": low, "high": high}
 
 
 def round_digits(values: ArrayLike, digits: int = 5) -> NDArray[np.float32]:
     """Return float32 numbers that show, to so many digits, what ``f"{value:.{digits}g}"`` shows of the exact ones."""
     array = np.asarray(values, np.float64)
-    flat = [float(f"{value:.{digits}g}") for value in array.ravel().tolist()]
-    with np.errstate(over="ignore"):
-        return np.array(flat, np.float32).reshape(array.shape)
+    with np.errstate(all="ignore"):
+        scale = 10.0 ** (digits - 1 - np.floor(np.log10(np.abs(array))))
+        shifted = array * scale
+        rounded = np.rint(shifted) / scale
+        # Zero, what is not finite, very large or small, and what lies so near to the middle that its last bits decide.
+        hard = ~(np.abs(np.abs(shifted - np.floor(shifted)) - 0.5) > 1e-6) | ~(np.abs(np.log10(scale)) < 20)
+        rounded[hard] = [float(f"{value:.{digits}g}") for value in array[hard].tolist()]
+        return rounded.astype(np.float32)
 
 
 def script(name: str, data: Any) -> str:

@@ -16,6 +16,8 @@ from dqmroot.reports.packing import pack_exact, pack_rough
 
 __all__ = ["me_contents"]
 
+_AROUND = 180  # bytes at most of what stands around the data of an array
+
 
 def me_contents(cert: Certification, room: float) -> tuple[list[dict[str, Any]], int]:
     """Return what each ME shows: axes, per run the reference and mean loss, per LS original, reconstruction and loss.
@@ -48,7 +50,7 @@ def me_contents(cert: Certification, room: float) -> tuple[list[dict[str, Any]],
                 left_out += 1
                 continue
             packed = {name: pack_exact(a) if name == "original" else pack_rough(a) for name, a in arrays.items()}
-            size = len(json.dumps(packed)) + 20
+            size = sum(len(one["data"]) + _AROUND for one in packed.values())
             if size > room:
                 room, left_out = 0, left_out + 1
                 continue
@@ -80,9 +82,12 @@ def _of_lumisections(result: MEResult) -> Iterator[tuple[str, str, dict[str, NDA
     kept = result.examples
     done: set[tuple[int, int]] = set()
     if kept is not None:
-        score = dict(zip(zip(result.run.tolist(), result.lumi.tolist(), strict=True), result.score, strict=True))
+        score = dict(
+            zip(zip(result.run.tolist(), result.lumi.tolist(), strict=True), result.score.tolist(), strict=True)
+        )
         keys = list(zip(kept.run.tolist(), kept.lumi.tolist(), strict=True))
-        for at in sorted(range(len(keys)), key=lambda i: -np.nan_to_num(score.get(keys[i], -np.inf), nan=-np.inf)):
+        found = np.array([score.get(key, np.nan) for key in keys])
+        for at in np.argsort(-np.where(np.isnan(found), -np.inf, found), kind="stable").tolist():
             for i in (at, at - 1, at + 1):
                 if 0 <= i < len(keys) and keys[i] not in done and keys[i][0] == keys[at][0]:
                     done.add(keys[i])
