@@ -45,6 +45,18 @@ def test_wrong_files_are_named(tmp_path: Path) -> None:
             read_scores(path)
 
 
+@pytest.mark.parametrize(
+    "wrong", ["-1,1,a,0.5,1,0", "4294967296,1,a,0.5,1,0", "1,1.5,a,0.5,1,0", "1,1,a,0.5,1,200", "1,1,a,x,1,0"]
+)
+def test_a_number_that_does_not_fit_is_an_error(tmp_path: Path, wrong: str) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_text("run,lumi,me,score,threshold,flag\n1,1,a,0.5,1,0\n")
+    assert len(read_scores(path)) == 1
+    path.write_text(f"run,lumi,me,score,threshold,flag\n{wrong}\n")
+    with pytest.raises(InputError, match=r"scores\.csv: is not a score table: [^\n]+$"):
+        read_scores(path)
+
+
 def test_join_sorts_by_lumisection() -> None:
     joined = join([table("B"), table("A", 2.0)])
     assert joined.run.tolist() == [1, 1, 1, 1, 2, 2]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dqmroot.errors import InputError, UnknownNameError, one_line
 from dqmroot.files import whole_file
@@ -81,11 +82,22 @@ def read_scores(path: str | os.PathLike[str]) -> ScoreTable:
         # Each library tells a missing file in its own way; this is the plain one.
         Path(path).open("rb").close()
         columns = _read_hdf5(path) if suffix == ".h5" else _read_arrow(path, suffix)
-        return ScoreTable(**{name: np.asarray(columns[name]).astype(kind) for name, kind in _TYPES.items()})
+        return ScoreTable(**{name: _column(name, columns[name], kind) for name, kind in _TYPES.items()})
     except OSError as error:
         raise InputError(path, error.strerror or one_line(error)) from error
-    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+    except (KeyError, ValueError, TypeError, RuntimeError, OverflowError) as error:
         raise InputError(path, f"is not a score table: {one_line(error)}") from error
+
+
+def _column(name: str, column: Any, kind: Any) -> NDArray[Any]:
+    """Return a column in its type; a number that does not fit is an error, and not another number."""
+    told = np.asarray(column)
+    with np.errstate(invalid="ignore"):  # NaN where a whole number should be
+        out = told.astype(kind)
+    if kind is not str and not np.array_equal(out, told.astype(np.float64), equal_nan=kind is np.float64):
+        wrong = told[out != told.astype(np.float64)][0]
+        raise ValueError(f"{name} holds {wrong}")
+    return out
 
 
 def _read_hdf5(path: str | os.PathLike[str]) -> dict[str, Any]:
