@@ -1,48 +1,42 @@
-"""What scores need of short rows in single precision: which can be judged, and the mean of the k largest squared differences."""
+"""What scores need of short rows: which can be judged, and the largest bins, those of many rows sorted side by side."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from dqmroot.kernels.jit import fast_kernel, inner_kernel
+from dqmroot.kernels.jit import bare_kernel, fast_kernel
 from dqmroot.kernels.rows import over_rows
+from dqmroot.kernels.stream import take
 
-__all__ = ["MOST", "measured", "top_squares"]
+__all__ = ["MOST", "best_abreast", "lanes_of", "measured"]
 
 Array = NDArray[Any]
 
 MOST = 10
-"""As many of the largest can be averaged."""
+"""As many of the largest are kept."""
 
-# Eight rows at once, whose bins stand side by side in memory; the odd bins of a row are sorted beside the even ones.
-_ROWS, _ABREAST = 8, 16
+_REGISTER = 64
+# Places that are compared, and exchanged where the second is larger: Batcher's network sorts eight, ...
+_EIGHT = (
+    *((0, 2), (1, 3), (4, 6), (5, 7), (0, 4), (1, 5), (2, 6), (3, 7), (0, 1), (2, 3)),
+    *((4, 5), (6, 7), (2, 4), (3, 5), (1, 4), (3, 6), (1, 2), (3, 4), (5, 6)),
+)
+# ... and this one ten that fall and then rise.
+_TEN = (
+    *((0, 8), (1, 9), (0, 1), (2, 6), (3, 7), (4, 8), (5, 9), (2, 4)),
+    *((3, 5), (6, 8), (7, 9), (2, 3), (4, 5), (6, 7), (8, 9)),
+)
 
 
-def top_squares(values: Array, other: Array, k: int) -> NDArray[np.float64]:
-    """Mean of the ``k`` largest squared differences of each row.
-
-    The differences are rounded to float32, which is exact where the two are within a factor of two of each other (Sterbenz), and
-    squared and averaged in float64.
-
-    Args:
-        values: ``(n, bins)`` float32, contiguous.
-        other: The same.
-        k: How many; at most `MOST` and at most the bins.
-
-    Returns:
-        ``(n,)`` float64; NaN for rows with a difference that is not finite.
-    """
-    if not (values.dtype == other.dtype == np.float32 and values.flags.c_contiguous and other.flags.c_contiguous):
-        raise ValueError("both arrays must be float32 and contiguous")
-    if values.shape != other.shape or not 1 <= k <= min(MOST, values.shape[1]):
-        raise ValueError(f"{k} largest of {values.shape} and {other.shape}")
-    out = np.empty(len(values))
-    work = (values.reshape(-1), other.reshape(-1), values.shape[1], k, out)
-    over_rows(_top_squares, len(values), values.nbytes, *work)
-    return out
+def lanes_of(dtype: Any) -> int:
+    """Return how many rows of this type are sorted side by side; a row must have a multiple of so many bins."""
+    return _REGISTER // int(np.dtype(dtype).itemsize)
 
 
 def measured(values: Array) -> NDArray[np.bool_]:
@@ -63,116 +57,90 @@ def _measured(first, last, values, n, out):  # type: ignore[no-untyped-def]
         out[i] = total > 0.0 and total < np.inf
 
 
-@fast_kernel
-def _top_squares(first, last, values, other, n, k, out):  # type: ignore[no-untyped-def]
-    # Memory is made here: of what is handed in the compiler does not know that it does not overlap, and takes no registers.
-    # Bins that are only there to fill the last sixteen are 0: no distance is less.
-    size = (n + 15) // 16 * 8
-    line = np.zeros(size * _ABREAST, np.float32)
-    turned = line.reshape(size, _ABREAST)
-    best, total = np.empty((MOST, _ABREAST), np.float32), np.empty(_ABREAST, np.float32)
-    for begin in range(first, last, _ROWS):
-        _turn(begin, min(_ROWS, last - begin), values, other, n, line)
-        for r in range(_ABREAST):
-            total[r] = 0
+@intrinsic
+def _sort_in(_, found, at, wide, best):  # type: ignore[no-untyped-def]  # noqa: ARG001 - Numba looks at the names
+    """Sort bins of rows that lie ``wide`` apart, from ``found[at]`` on, into the best of each row."""
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        value = context.get_data_type(found.dtype)
+        size = context.get_abi_sizeof(value)
+        lanes = _REGISTER // size
+        vector = ir.VectorType(value, lanes).as_pointer()
+        array, at, wide, best = arguments
+        source, kept = (
+            context.make_array(signature.args[i])(context, builder, value).data for i, value in ((0, array), (3, best))
+        )
+
+        def place(data, index):  # type: ignore[no-untyped-def]
+            return builder.bitcast(builder.gep(data, [index]), vector)
+
+        def number(n):  # type: ignore[no-untyped-def]
+            return ir.Constant(at.type, n)
+
+        def exchange(vectors, pairs):  # type: ignore[no-untyped-def]
+            for i, j in pairs:
+                a, b = vectors[i], vectors[j]
+                larger = builder.fcmp_ordered(">", b, a)
+                vectors[i], vectors[j] = builder.select(larger, b, a), builder.select(larger, a, b)
+
+        rows = [
+            builder.load(place(source, builder.add(at, builder.mul(wide, number(r)))), align=size) for r in range(lanes)
+        ]
+        bins = _transposed(builder, rows)
+        top = [builder.load(place(kept, number(j * lanes)), align=size) for j in range(MOST)]
+        for begin in range(0, lanes, 8):
+            eight = bins[begin : begin + 8]
+            exchange(eight, _EIGHT)
+            # The larger of the j-th largest of one and the j-th smallest of the other are the largest of both.
+            for j, new in enumerate(reversed(eight), start=MOST - 8):
+                top[j] = builder.select(builder.fcmp_ordered(">", new, top[j]), new, top[j])
+            exchange(top, _TEN)
         for j in range(MOST):
-            for r in range(_ABREAST):
-                best[j, r] = 0
-        for x in range(size):
-            for r in range(_ABREAST):
-                total[r] += turned[x, r]
-        for x in range(0, size, 8):
-            for r in range(_ABREAST):
-                _merge_eight(turned, best, x, r)
-        for r in range(min(_ROWS, last - begin)):
+            builder.store(top[j], place(kept, number(j * lanes)), align=size)
+        return context.get_dummy_value()
+
+    return types.void(found, types.intp, types.intp, best), code
+
+
+def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
+    """Turn vectors of rows into vectors of columns: blocks of 1, 2, 4 ... off the diagonal change places."""
+    step, lanes = 1, len(rows)
+    while step < lanes:
+        first = [j if not j & step else lanes + j - step for j in range(lanes)]
+        second = [j + step if not j & step else lanes + j for j in range(lanes)]
+        kind = ir.VectorType(ir.IntType(32), lanes)
+        for i in range(lanes):
+            if not i & step:
+                a, b = rows[i], rows[i + step]
+                rows[i] = builder.shuffle_vector(a, b, ir.Constant(kind, first))
+                rows[i + step] = builder.shuffle_vector(a, b, ir.Constant(kind, second))
+        step *= 2
+    return rows
+
+
+@bare_kernel
+def best_abreast(found, n, wide, k, square, best, total, out):  # type: ignore[no-untyped-def]
+    """Find the mean of the ``k`` largest, or of their squares, of each row; NaN where ``total`` is.
+
+    Args:
+        found: Flat float32 or float64, not negative, rows of ``wide``, and as many of them that `lanes_of` divides it.
+        n: How many rows there are.
+        wide: A number that `lanes_of` divides.
+        k: At most `MOST` and at most the bins of a row; those that only fill it up are 0.
+        square: Whether to average squares.
+        best: Memory of the same type, ``MOST`` times `lanes_of`.
+        total: ``(n,)`` the sums of the rows.
+        out: ``(n,)`` the result.
+    """
+    lanes = _REGISTER // found.itemsize
+    for begin in range(0, n, lanes):
+        for x in range(len(best)):
+            best[x] = 0
+        for x in range(0, wide, lanes):
+            _sort_in(found, begin * wide + x, wide, best)
+        for i in range(begin, min(begin + lanes, n)):
             mean = 0.0
             for j in range(k):
-                # The k largest of two sorted lists: the larger of the j-th of one and the j-th from behind of the other.
-                d = np.float64(max(best[j, r], best[k - 1 - j, r + _ROWS]))
-                mean += d * d
-            # A comparison skips a NaN, a sum does not.
-            out[begin + r] = mean / k if total[r] + total[r + _ROWS] < np.inf else np.nan
-
-
-@inner_kernel
-def _turn(row, here, values, other, n, line):  # type: ignore[no-untyped-def]
-    """Fill ``line`` with distances, bin by bin, those of eight rows side by side; of the last rows only ``here`` are there."""
-    a = row * n
-    if here < 8:
-        for x in range(n):
-            for r in range(here):
-                at = a + r * n + x
-                line[np.uintp(8 * x + r)] = abs(values[np.uintp(at)] - other[np.uintp(at)])
-        return
-    # Written out: eight stores that lie side by side become shuffles of whole registers.
-    b = a + n
-    c = b + n
-    d = c + n
-    e = d + n
-    f = e + n
-    g = f + n
-    h = g + n
-    for x in range(n):
-        line[np.uintp(8 * x)] = abs(values[np.uintp(a + x)] - other[np.uintp(a + x)])
-        line[np.uintp(8 * x + 1)] = abs(values[np.uintp(b + x)] - other[np.uintp(b + x)])
-        line[np.uintp(8 * x + 2)] = abs(values[np.uintp(c + x)] - other[np.uintp(c + x)])
-        line[np.uintp(8 * x + 3)] = abs(values[np.uintp(d + x)] - other[np.uintp(d + x)])
-        line[np.uintp(8 * x + 4)] = abs(values[np.uintp(e + x)] - other[np.uintp(e + x)])
-        line[np.uintp(8 * x + 5)] = abs(values[np.uintp(f + x)] - other[np.uintp(f + x)])
-        line[np.uintp(8 * x + 6)] = abs(values[np.uintp(g + x)] - other[np.uintp(g + x)])
-        line[np.uintp(8 * x + 7)] = abs(values[np.uintp(h + x)] - other[np.uintp(h + x)])
-
-
-@inner_kernel
-def _merge_eight(turned, best, x, r):  # type: ignore[no-untyped-def]
-    """Keep the ten largest of ten that are sorted and eight new ones, sorted; no branch, so that rows stand side by side."""
-    a, b, c, d = turned[x, r], turned[x + 1, r], turned[x + 2, r], turned[x + 3, r]
-    e, f, g, h = turned[x + 4, r], turned[x + 5, r], turned[x + 6, r], turned[x + 7, r]
-    # Batcher's network: 19 comparisons sort eight, the largest first.
-    a, c = (c, a) if c > a else (a, c)
-    b, d = (d, b) if d > b else (b, d)
-    e, g = (g, e) if g > e else (e, g)
-    f, h = (h, f) if h > f else (f, h)
-    a, e = (e, a) if e > a else (a, e)
-    b, f = (f, b) if f > b else (b, f)
-    c, g = (g, c) if g > c else (c, g)
-    d, h = (h, d) if h > d else (d, h)
-    a, b = (b, a) if b > a else (a, b)
-    c, d = (d, c) if d > c else (c, d)
-    e, f = (f, e) if f > e else (e, f)
-    g, h = (h, g) if h > g else (g, h)
-    c, e = (e, c) if e > c else (c, e)
-    d, f = (f, d) if f > d else (d, f)
-    b, e = (e, b) if e > b else (b, e)
-    d, g = (g, d) if g > d else (d, g)
-    b, c = (c, b) if c > b else (b, c)
-    d, e = (e, d) if e > d else (d, e)
-    f, g = (g, f) if g > f else (f, g)
-    # The larger of the j-th largest of one and the j-th smallest of the other are the largest of both; they fall, then rise.
-    p, q = best[0, r], best[1, r]
-    h = h if h > best[2, r] else best[2, r]  # noqa: FURB136 - max() is not vectorised
-    g = g if g > best[3, r] else best[3, r]  # noqa: FURB136
-    f = f if f > best[4, r] else best[4, r]  # noqa: FURB136
-    e = e if e > best[5, r] else best[5, r]  # noqa: FURB136
-    d = d if d > best[6, r] else best[6, r]  # noqa: FURB136
-    c = c if c > best[7, r] else best[7, r]  # noqa: FURB136
-    b = b if b > best[8, r] else best[8, r]  # noqa: FURB136
-    a = a if a > best[9, r] else best[9, r]  # noqa: FURB136
-    # Such a sequence, p q h g f e d c b a, is sorted by 15 comparisons.
-    p, b = (b, p) if b > p else (p, b)
-    q, a = (a, q) if a > q else (q, a)
-    p, q = (q, p) if q > p else (p, q)
-    h, d = (d, h) if d > h else (h, d)
-    g, c = (c, g) if c > g else (g, c)
-    f, b = (b, f) if b > f else (f, b)
-    e, a = (a, e) if a > e else (e, a)
-    h, f = (f, h) if f > h else (h, f)
-    g, e = (e, g) if e > g else (g, e)
-    d, b = (b, d) if b > d else (d, b)
-    c, a = (a, c) if a > c else (c, a)
-    h, g = (g, h) if g > h else (h, g)
-    f, e = (e, f) if e > f else (f, e)
-    d, c = (c, d) if c > d else (d, c)
-    b, a = (a, b) if a > b else (b, a)
-    best[0, r], best[1, r], best[2, r], best[3, r], best[4, r] = p, q, h, g, f
-    best[5, r], best[6, r], best[7, r], best[8, r], best[9, r] = e, d, c, b, a
+                d = take(best, j * lanes + i - begin)
+                mean += d * d if square else d
+            out[i] = np.nan if np.isnan(total[i]) else mean / k

@@ -20,8 +20,8 @@ __all__ = ["kept", "prepare", "score"]
 
 Array = NDArray[Any]
 
-# Bins that are worked on by one kernel after the other.
-_CACHED = 1 << 17
+# Bytes that are worked on by one kernel after the other.
+_CACHED = 1 << 20
 
 
 def prepare(
@@ -91,7 +91,7 @@ def score(
 def _blocks(first: int, last: int, shape: tuple[int, ...], dtype: Any, copies: int) -> Iterator[tuple[int, int, Array]]:
     """Rows ``first`` to ``last``, some at a time, with memory for them, ``(copies, rows, …)``, that lies in the cache."""
     size = math.prod(shape[1:])
-    step = max(1, min(last - first, _CACHED // max(size, 1)))
+    step = max(1, min(last - first, _CACHED // max(size * np.dtype(dtype).itemsize, 1)))
     with scratch((copies, step, *shape[1:]), dtype) as memory:
         for begin in range(first, last, step):
             end = min(begin + step, last)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dqmroot.kernels.abreast import MOST, best_abreast, lanes_of
 from dqmroot.kernels.jit import bare_kernel, inner_kernel
 from dqmroot.kernels.rows import lines, over_rows, target
-from dqmroot.kernels.stream import PIECE, REST, fetch, gather, room, take
+from dqmroot.kernels.stream import PIECE, REST, fetch, gather, put, room, take
 
 __all__ = ["DIFFERENCES", "differences", "top_mean"]
 
@@ -19,18 +20,19 @@ Array = NDArray[Any]
 # None is known when a loop is compiled, so that the usual difference gets a loop of its own.
 DIFFERENCES = {"squared": None, "chi2": 1, "deviance": 2, "pull": 3}
 
-# From so many bins on, and up to so large a k, an insertion is faster than a partition.
-_LONG, _MOST = 512, 64
+# Below so many bins rows are sorted side by side, if k is small; from so many on, and up to so large a k, an insertion is
+# the fastest of the rest.
+_SHORT, _LONG, _MANY = 1 << 12, 512, 64
 # Bins of which the largest is found first.
 _CHUNK = 32
-# Up to so many bins and so large a k rows are sorted side by side, so many at once.
-_SHORT, _FEW, _ABREAST = 256, 16, 32
 # Bins whose differences are worked on together: they stay in the cache.
-_CACHED, _CACHED_LINE = 1 << 15, 1 << 10
+_CACHED = 1 << 17
 
 
 def top_mean(values: Array, reference: Array, k: int, kind: str = "squared", floor: float = 0.0) -> Array:
     """Mean of the ``k`` largest differences between ``values`` and ``reference``, for each row.
+
+    Differences of float32 values are rounded to float32 before they are squared.
 
     Args:
         values: ``(n, [z,] [y,] x)``.
@@ -43,44 +45,52 @@ def top_mean(values: Array, reference: Array, k: int, kind: str = "squared", flo
         ``(n,)`` float64; NaN for rows with a NaN.
     """
     flat, strides, shape, other, other_strides = _pair(values, reference)
-    n, n_bins = shape[0], math.prod(shape[1:])
-    out = np.empty(n)
-    work = (flat, *strides, other, *other_strides, *shape[1:])
-    if n_bins <= _SHORT and k <= _FEW:
-        how: tuple[Any, ...] = (k, DIFFERENCES[kind], float(floor), out)
-        over_rows(_top_abreast, n, flat.nbytes, *work, *how, own=lambda _: _abreast_memory(n_bins, k))
-    elif n_bins >= _LONG and k <= _MOST:
-        how = (k, DIFFERENCES[kind], float(floor), out)
-        over_rows(_top_by_insertion, n, flat.nbytes, *work, *how, own=lambda _: _insertion_memory(n_bins, k))
+    n_bins, out = math.prod(shape[1:]), np.empty(shape[0])
+    dtype = np.dtype(np.float32 if kind == "squared" and flat.dtype == np.float32 else np.float64)
+    work = (flat, *strides, other, *other_strides, *shape[1:], DIFFERENCES[kind], float(floor))
+    if k <= MOST and n_bins < _SHORT:
+        best: Any = _by_sorting
     else:
-        over_rows(_top_by_partition, n, flat.nbytes, work, n_bins, k, DIFFERENCES[kind], float(floor), out)
+        best = _by_insertion if k <= _MANY and n_bins >= _LONG else _by_partition
+    over_rows(_part, shape[0], flat.nbytes, work, n_bins, k, dtype, best, out)
     return out
 
 
-def _abreast_memory(n_bins: int, k: int) -> tuple[Array, ...]:
-    turned = np.empty(((n_bins + 3) // 4 * 4, _ABREAST))
-    return np.empty(_ABREAST * n_bins), np.empty(_ABREAST), turned, np.empty((k + k % 2, _ABREAST))
-
-
-def _insertion_memory(n_bins: int, k: int) -> tuple[Array, ...]:
-    """Differences, the same as whole numbers, the largest of each chunk, and the best of all in both forms."""
-    found, best = np.empty(n_bins), np.empty(k)
-    return found, found.view(np.int64), np.empty(-(-n_bins // _CHUNK), np.int64), best, best.view(np.int64)
-
-
-def _top_by_partition(
-    first: int, last: int, work: tuple[Any, ...], n_bins: int, k: int, kind: int | None, floor: float, out: Array
-) -> None:
-    step = max(1, min(_CACHED // max(n_bins, 1), last - first))
-    found, total = np.empty((step, n_bins)), np.empty(step)
+def _part(first: int, last: int, work: tuple[Any, ...], n_bins: int, k: int, dtype: Any, best: Any, out: Array) -> None:
+    """Find the differences of some rows at a time, and the best of them."""
     fill: Any = _fill
+    lanes = lanes_of(dtype) if best is _by_sorting else 1
+    wide = -(-n_bins // lanes) * lanes
+    step = max(1, min(_CACHED // max(wide, 1), last - first))
+    found, total = np.zeros((-(-step // lanes) * lanes, wide), dtype), np.empty(step)
     for begin in range(first, last, step):
         end = min(begin + step, last)
-        fill(begin, end, *work, kind, floor, found.reshape(-1), total)
-        lines = found[: end - begin]
-        lines.partition(n_bins - k, axis=1)
-        # A NaN is sorted to the end, and makes the mean NaN.
-        np.mean(lines[:, n_bins - k :], axis=1, out=out[begin:end])
+        fill(begin, end, *work, found.reshape(-1), wide, total)
+        best(found, end - begin, k, work[-2] is None, total, out[begin:end])
+
+
+def _by_sorting(found: Array, n: int, k: int, square: bool, total: Array, out: Array) -> None:
+    best: Any = best_abreast
+    best(
+        found.reshape(-1), n, found.shape[1], k, square, np.empty(MOST * lanes_of(found.dtype), found.dtype), total, out
+    )
+
+
+def _by_insertion(found: Array, n: int, k: int, square: bool, total: Array, out: Array) -> None:
+    insert: Any = _insert
+    kind, size, best = f"i{found.itemsize}", found.shape[1], np.empty(k, found.dtype)
+    high = np.empty(-(-size // _CHUNK), kind)
+    # Differences are not negative: they have the order of whole numbers, whose maximum is vectorised.
+    insert(n, size, k, square, found.reshape(-1).view(kind), high, best.view(kind), best, total, out)
+
+
+def _by_partition(found: Array, n: int, k: int, square: bool, total: Array, out: Array) -> None:
+    lines = found[:n]
+    lines.partition(lines.shape[1] - k, axis=1)
+    largest = lines[:, lines.shape[1] - k :].astype(np.float64)
+    # A NaN is sorted to the end, and makes the mean NaN.
+    np.mean(np.square(largest) if square else largest, axis=1, out=out)
+    del total
 
 
 def differences(
@@ -127,25 +137,6 @@ def _difference(v, r, kind, floor):  # type: ignore[no-untyped-def]
     return distance * distance / below if kind == 1 else abs(distance) / np.sqrt(below)
 
 
-@inner_kernel
-def _fill_line(flat, begin, other, start, size, kind, floor, found, at):  # type: ignore[no-untyped-def]
-    """Fill ``found`` from ``at`` on with ``size`` differences; returns their sum, NaN if one of them is."""
-    summed = 0.0
-    fetch(flat, begin, begin + size)
-    if kind is None:
-        for x in range(size):
-            d = take(flat, begin + x) - take(other, start + x)
-            found[np.uintp(at + x)] = d * d
-            summed += d * d
-    else:
-        for x in range(size):
-            v, r = take(flat, begin + x), take(other, start + x)
-            d = _difference(v, r, kind, floor)
-            found[np.uintp(at + x)] = d
-            summed += d
-    return summed
-
-
 @bare_kernel
 def _differences(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, kind, floor, out, line, mark):  # type: ignore[no-untyped-def]
     for i in range(first, last):
@@ -154,141 +145,67 @@ def _differences(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, k
                 for p in range(0, nx, PIECE):
                     begin, start = i * sn + z * sz + y * sy + p, i * rn + z * rz + y * ry + p
                     size = min(PIECE, nx - p)
+                    fetch(flat, begin, begin + size)
                     at = room(out, line, mark, size)
-                    _fill_line(flat, begin, other, start, size, kind, floor, line, at)
+                    for x in range(size):
+                        v, r = take(flat, begin + x), take(other, start + x)
+                        put(line, at + x, (v - r) * (v - r) if kind is None else _difference(v, r, kind, floor))
     room(out, line, mark, REST)
 
 
 @bare_kernel
-def _fill(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, kind, floor, found, total):  # type: ignore[no-untyped-def]
-    """Fill ``found``, flat, from its begin on with differences, and ``total`` with their sums, NaN if one of them is."""
+def _fill(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, kind, floor, found, wide, total):  # type: ignore[no-untyped-def]
+    """Fill ``found``, rows of ``wide``, with differences, not squared yet, and ``total`` with their sums, NaN if one of them is."""
     for i in range(first, last):
         summed = 0.0
         for z in range(nz):
             for y in range(ny):
                 begin, start = i * sn + z * sz + y * sy, i * rn + z * rz + y * ry
-                at = (((i - first) * nz + z) * ny + y) * nx
-                summed += _fill_line(flat, begin, other, start, nx, kind, floor, found, at)
+                at = (i - first) * wide + (z * ny + y) * nx
+                fetch(flat, begin, begin + nx)
+                for x in range(nx):
+                    v, r = take(flat, begin + x), take(other, start + x)
+                    d = abs(v - r) if kind is None else _difference(v, r, kind, floor)
+                    put(found, at + x, d)
+                    summed += d
         total[i - first] = summed
 
 
 @bare_kernel
-def _top_by_insertion(  # type: ignore[no-untyped-def]
-    first,
-    last,
-    flat,
-    sn,
-    sz,
-    sy,
-    other,
-    rn,
-    rz,
-    ry,
-    nz,
-    ny,
-    nx,
-    k,
-    kind,
-    floor,
-    out,
-    found,
-    bits,
-    high,
-    best,
-    keys,
-):
-    for i in range(first, last):
-        summed, at, chunk = 0.0, 0, 0
-        for z in range(nz):
-            for y in range(ny):
-                for p in range(0, nx, _CACHED_LINE):
-                    begin, start = i * sn + z * sz + y * sy + p, i * rn + z * rz + y * ry + p
-                    size = min(_CACHED_LINE, nx - p)
-                    summed += _fill_line(flat, begin, other, start, size, kind, floor, found, at)
-                    at += size
-                    # Differences are not negative: they have the order of whole numbers, whose maximum is vectorised.
-                    while chunk < len(high) and (chunk * _CHUNK + _CHUNK <= at or at == len(found)):
-                        top = np.int64(0)
-                        for x in range(chunk * _CHUNK, min(chunk * _CHUNK + _CHUNK, at)):
-                            top = max(top, bits[np.uintp(x)])
-                        high[chunk] = top
-                        chunk += 1
-        if np.isnan(summed):
-            out[i] = np.nan
-            continue
-        # k bins are at least as large as the k-th of the largest of each chunk: only what is larger still need be looked at.
-        least = np.int64(-1)
-        if k <= len(high):
-            for j in range(k):
-                keys[j] = least
-            _insert(high, 0, len(high), k, keys)
-            least = keys[0]
+def _insert(n, size, k, square, bits, high, keys, best, total, out):  # type: ignore[no-untyped-def]
+    for i in range(n):
+        row = i * size
+        for c in range(len(high)):
+            top = bits.dtype.type(0)
+            for x in range(row + c * _CHUNK, row + min(c * _CHUNK + _CHUNK, size)):
+                d = bits[np.uintp(x)]
+                top = d if d > top else top  # noqa: FURB136 - max() takes longer to compile
+            high[c] = top
         for j in range(k):
-            keys[j] = least
+            keys[j] = -1
+        # k bins are at least as large as the k-th of the largest of each chunk: only what is larger still need be looked at.
+        if k <= len(high):
+            for c in range(len(high)):
+                _put_in(high[c], keys, k)
+            for j in range(1, k):
+                keys[j] = keys[0]
         for c in range(len(high)):
             if high[c] > keys[0]:
-                _insert(bits, c * _CHUNK, min(c * _CHUNK + _CHUNK, len(bits)), k, keys)
+                for x in range(row + c * _CHUNK, row + min(c * _CHUNK + _CHUNK, size)):
+                    _put_in(bits[np.uintp(x)], keys, k)
         mean = 0.0
         for j in range(k):
-            mean += best[j]
-        out[i] = mean / k
+            d = take(best, j)
+            mean += d * d if square else d
+        out[i] = np.nan if np.isnan(total[i]) else mean / k
 
 
 @inner_kernel
-def _insert(numbers, begin, end, k, keys):  # type: ignore[no-untyped-def]
-    """Put numbers that are larger than the least of ``keys``, ascending, in their place."""
-    for x in range(begin, end):
-        d = numbers[np.uintp(x)]
-        if d > keys[0]:
-            p = 1
-            while p < k and keys[p] < d:
-                keys[p - 1] = keys[p]
-                p += 1
-            keys[p - 1] = d
-
-
-@bare_kernel
-def _top_abreast(  # type: ignore[no-untyped-def]
-    first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, k, kind, floor, out, found, total, turned, best
-):
-    size = nz * ny * nx
-    for i in range(first, last, _ABREAST):
-        here = min(_ABREAST, last - i)
-        for r in range(here):
-            summed = 0.0
-            for z in range(nz):
-                for y in range(ny):
-                    begin, start = (i + r) * sn + z * sz + y * sy, (i + r) * rn + z * rz + y * ry
-                    at = ((r * nz + z) * ny + y) * nx
-                    summed += _fill_line(flat, begin, other, start, nx, kind, floor, found, at)
-            total[r] = summed
-        _best_abreast(found, here, size, total, k, turned, best, out, i)
-
-
-@inner_kernel
-def _best_abreast(found, here, size, total, k, turned, best, out, first):  # type: ignore[no-untyped-def]
-    """Sort the bins of many rows at once: each bin sinks through the best of its row, from the largest on."""
-    for x in range(size, len(turned)):
-        for r in range(_ABREAST):
-            turned[x, r] = -np.inf
-    for r in range(here):
-        for x in range(size):
-            turned[x, r] = found[np.uintp(r * size + x)]
-    for level in range(len(best)):
-        for r in range(_ABREAST):
-            best[level, r] = -np.inf
-    # Two bins and two levels at a time, so that less is loaded and stored.
-    for x in range(0, len(turned), 2):
-        for level in range(0, len(best), 2):
-            for r in range(_ABREAST):
-                a, b, p, q = turned[x, r], turned[x + 1, r], best[level, r], best[level + 1, r]
-                a, p = (p, a) if a > p else (a, p)
-                b, p = (p, b) if b > p else (b, p)
-                a, q = (q, a) if a > q else (a, q)
-                b, q = (q, b) if b > q else (b, q)
-                turned[x, r], turned[x + 1, r], best[level, r], best[level + 1, r] = a, b, p, q
-    for r in range(here):
-        mean = 0.0
-        for level in range(k):
-            mean += best[level, r]
-        out[first + r] = np.nan if np.isnan(total[r]) else mean / k
+def _put_in(d, keys, k):  # type: ignore[no-untyped-def]
+    """Put a number that is larger than the least of ``keys``, ascending, in its place."""
+    if d > keys[0]:
+        p = 1
+        while p < k and keys[p] < d:
+            keys[p - 1] = keys[p]
+            p += 1
+        keys[p - 1] = d

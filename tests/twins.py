@@ -269,6 +269,7 @@ TWINS: dict[str, Twin] = {
     ),
     "top squared": top_twin("squared"),
     "top squared, own references": top_twin("squared", shared=False),
+    "top squared, forty": top_twin("squared", k=40),
     "top squared, many": top_twin("squared", k=100),
     "maximum": top_twin("squared", k=1),
     "top chi2": top_twin("chi2"),

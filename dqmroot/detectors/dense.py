@@ -15,10 +15,9 @@ from dqmroot.detectors.backend import load_keras, weights_of
 from dqmroot.detectors.base import Detector, Progress, Sample, Sees
 from dqmroot.detectors.shapes import blocks
 from dqmroot.detectors.training import Schedule, held_rows, mean_of_largest_loss, train
-from dqmroot.distance import mean_of_largest
 from dqmroot.errors import UnknownNameError, UsageError
-from dqmroot.kernels.abreast import MOST, top_squares
 from dqmroot.kernels.scratch import scratch
+from dqmroot.kernels.top import top_mean
 
 __all__ = ["DenseAutoencoder"]
 
@@ -32,7 +31,6 @@ _LOSSES = (
 )
 
 _AT_ONCE = 250_000  # values: what one layer gives lies in the cache when the next one takes it, and no thread is woken for them
-_SHORT = 1024  # bins from which on the general way to find the largest differences is the faster one
 
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # Klambauer et al., arXiv:1706.02515
 
@@ -217,9 +215,7 @@ class DenseAutoencoder(Detector):
 
     def _largest(self, rows: Rows, expected: Rows) -> NDArray[np.float64]:
         """Return the mean of the k largest squared differences."""
-        if self.k <= MOST and rows.shape[1] < _SHORT:
-            return top_squares(rows, expected, self.k)
-        return mean_of_largest(rows, expected, k=self.k)
+        return top_mean(rows, expected, self.k)
 
     def _score_bins(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
         return np.square(x.astype(np.float64) - self._reconstruct(x, sample))
