@@ -86,7 +86,7 @@ class Forms:
             form = Form(len(self.table), *sizes)
             self.table.append(MEInfo(name, tree[:-1], said.axes, said.title))
             known.append(form)
-            if said.grows:
+            if said.grows and all(said.grows):
                 self.growing.add(form.me)
         return form
 

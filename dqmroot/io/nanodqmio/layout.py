@@ -77,11 +77,11 @@ CLASSES: dict[str, Storage] = {
 
 @dataclass(frozen=True)
 class Description:
-    """Title and axes of a histogram, and whether all these may grow."""
+    """Title and axes of a histogram, and which of these may grow."""
 
     title: str
     axes: tuple[Axis, ...]
-    grows: bool = False
+    grows: tuple[bool, ...] = ()
 
 
 class _Cursor:
@@ -154,7 +154,7 @@ def describe(entry: bytes, storage: Storage, *, header: bool) -> Description:
         cursor.block()
     cursor.number("i")  # fNcells
     axes, grow = zip(*(_axis(cursor.block()) for _ in range(storage.dimensions)), strict=True)
-    return Description(title, axes, all(grow))
+    return Description(title, axes, grow)
 
 
 @dataclass

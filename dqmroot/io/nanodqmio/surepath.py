@@ -82,8 +82,11 @@ def flushed(raw: bytes, storage: Storage, *, header: bool) -> Plain:
     n = int(told)
     fills = parts.buffer[1 : 1 + n * width].reshape(n, width)
     weight, cell, stride = fills[:, 0], np.zeros(n, np.int64), 1
-    for number, axis in enumerate(said.axes):
-        cell += stride * _bins(axis, fills[:, 1 + number])
+    for number, (axis, grows) in enumerate(zip(said.axes, said.grows, strict=True)):
+        x = fills[:, 1 + number]
+        if grows and np.any((x < axis.low) | (x >= axis.high)):
+            raise LayoutError("its fills are still in a buffer, and some lie outside of an axis that grows with them")
+        cell += stride * _bins(axis, x)
         stride *= axis.nbins + 2
     if stride != len(parts.contents):
         raise LayoutError(f"{len(parts.contents)} contents for {stride} cells")

@@ -166,6 +166,24 @@ def test_a_buffer_without_limits_is_refused(tmp_path: Path) -> None:
         dq.read(path, "h")
 
 
+def test_a_buffer_that_makes_an_axis_grow_is_refused(tmp_path: Path) -> None:
+    """ROOT doubles such an axis when it empties the buffer: other bins than those that the file tells."""
+    ROOT = rootfiles.root()
+    path = tmp_path / "buffer.root"
+    inside, outside = (ROOT.TH1F(name, "", 4, 0, 1) for name in ("inside", "outside"))
+    with rootfiles.writer(path) as out:
+        out.begin(1, 1)
+        for h, x in ((inside, 0.5), (outside, 1.5)):
+            h.SetCanExtend(ROOT.TH1.kXaxis)
+            h.SetBuffer(100)
+            h.Fill(x)
+            out.add(h.GetName(), h)
+        out.end()
+    assert dq.read(path, "inside").contents.tolist() == [[0, 0, 0, 1, 0, 0]]
+    with pytest.raises(InputError, match=r"buffer\.root, TH1Fs entry 1: .*grows"):
+        dq.read(path, "outside")
+
+
 @pytest.mark.parametrize("told", [float("inf"), float("nan"), 1002.0, 1e300])
 def test_a_damaged_buffer_is_refused(tmp_path: Path, told: float) -> None:
     """The first number in the buffer says how many fills follow; it is not to be trusted."""
