@@ -30,7 +30,7 @@ def originals(fuzz: Any, tmp_path_factory: pytest.TempPathFactory) -> list[Path]
 
 
 def test_whole_files_are_read(fuzz: Any, originals: list[Path]) -> None:
-    kinds = {"gui", "flat", "series", "cubes_run1", "table", "mask", "references", "conditions"}
+    kinds = {"gui", "flat", "series", "cubes_run1", "table", "mask", "references", "conditions", "autodqm", "scores"}
     assert {path.stem.split("-")[0] for path in originals} == kinds
     assert {fuzz.read(path) for path in originals} == {"data"}
 

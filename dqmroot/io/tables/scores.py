@@ -85,7 +85,7 @@ def read_scores(path: str | os.PathLike[str]) -> ScoreTable:
         return ScoreTable(**{name: _column(name, columns[name], kind) for name, kind in _TYPES.items()})
     except OSError as error:
         raise InputError(path, error.strerror or one_line(error)) from error
-    except (KeyError, ValueError, TypeError, RuntimeError, OverflowError) as error:
+    except (AttributeError, KeyError, OverflowError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(path, f"is not a score table: {one_line(error)}") from error
 
 

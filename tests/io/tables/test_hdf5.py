@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -73,6 +74,25 @@ def test_every_kind_comes_back(tmp_path: Path) -> None:
         assert file["A/B/%63ounts"].attrs["name"].decode() == "A/B/counts"
         assert file["A/B/counts"].shape == (3, 7)
         assert file["A/B/counts"].chunks is not None
+
+
+def test_no_text_of_a_series_lies_in_the_heap(tmp_path: Path) -> None:
+    """HDF5's library hangs on damaged heaps, also where only an attribute is looked at."""
+    write_series(tmp_path / "series.h5", [me.replace(conditions={}) for me in every_kind() if me.storage != "String"])
+    texts = []
+
+    def look(_: str, item: Any) -> None:
+        kinds = [item.attrs.get_id(name).dtype for name in item.attrs]
+        texts.extend(
+            h5py.check_string_dtype(kind) for kind in [*kinds, *([item.dtype] if hasattr(item, "dtype") else [])]
+        )
+
+    with h5py.File(tmp_path / "series.h5") as file:
+        look("", file)
+        file.visititems(look)
+    lengths = [text.length for text in texts if text is not None]
+    assert len(lengths) > 20
+    assert None not in lengths
 
 
 def test_parts_equal_the_whole(tmp_path: Path) -> None:
