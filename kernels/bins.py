@@ -42,7 +42,7 @@ class Groups(NamedTuple):
 def groups_of(starts: Sequence[Array]) -> Groups:
     """Describe groups, given as `merge` has them, once for many calls."""
     cuts = [np.asarray(start, np.int64) for start in starts]
-    sizes = [np.diff(cut) for cut in cuts]
+    sizes = [cut[1:] - cut[:-1] for cut in cuts]
     if any(len(size) and size.min() < 1 for size in sizes):
         raise ValueError(f"groups of bins must not be empty; got {cuts}")
     even = _even_groups(sizes[-1])

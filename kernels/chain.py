@@ -41,9 +41,9 @@ def prepare(
         ``(n,)`` the number of negative results before the division.
     """
     n, groups = len(values), _groups(region, factors)
-    made = target(out, (n, *groups.size), kept(values))
     if not mode:
-        return merge(values, groups, kept(values), made), np.broadcast_to(1.0, n), np.broadcast_to(np.int64(0), n)
+        return merge(values, groups, kept(values), out), *_undivided(n)
+    made = target(out, (n, *groups.size), kept(values))
     divisor, negative = np.empty(n), np.empty(n, np.int64)
 
     def part(first: int, last: int) -> None:
@@ -101,6 +101,11 @@ def _blocks(first: int, last: int, shape: tuple[int, ...], dtype: Any, copies: i
 def kept(values: Array) -> type[np.floating[Any]]:
     """Type of what `prepare` makes of ``values``."""
     return np.float32 if values.dtype == np.float32 else np.float64
+
+
+@lru_cache(maxsize=16)
+def _undivided(n: int) -> tuple[Array, Array]:
+    return np.broadcast_to(1.0, n), np.broadcast_to(np.int64(0), n)
 
 
 @lru_cache(maxsize=256)

@@ -59,14 +59,17 @@ def rows(array: Array) -> Rows:
 
     It is copied only if its x axis is not contiguous or its type is unusual.
     """
+    flags = array.flags
     if array.dtype not in _KNOWN or not array.dtype.isnative:
         array = array.astype(
             np.float32 if array.dtype == np.float16 else np.uint8 if array.dtype == bool else np.float64
         )
+        flags = array.flags
     if array.ndim > 4:
         raise ValueError(f"at most three axes of bins; got shape {array.shape}")
-    n, z, y, x = array.shape[:1] + (1,) * (4 - array.ndim) + array.shape[1:]
-    if array.flags.c_contiguous and array.flags.aligned:
+    n, *bins = array.shape
+    z, y, x = (1, 1, 1, *bins)[-3:]
+    if flags.c_contiguous and flags.aligned:
         flat = array.reshape(-1)
         flat.flags.writeable = False
         return Rows(flat, (z * y * x, y * x, x), (n, z, y, x))
@@ -91,7 +94,10 @@ def lines(array: Array, *others: Array) -> Rows:
 
     With ``others``, whose bins go with those of ``array``, this holds only where theirs lie side by side, too.
     """
-    if array.ndim > 2 and array.size and all(len(a) and a[0].flags.c_contiguous for a in (array, *others)):
+    if array.ndim > 2 and array.size:
+        for a in (array, *others):
+            if not (a.flags.c_contiguous or (len(a) and a[0].flags.c_contiguous)):
+                return rows(array)
         return rows(array.reshape(len(array), -1))
     return rows(array)
 

@@ -53,8 +53,7 @@ def normalise(
         The divided values, ``(n,)`` the divisors in float64 (NaN where a row's is not above 0 or not finite), and
         ``(n,)`` the number of negative values in the region.
     """
-    region = region or tuple((0, size) for size in values.shape[1:])
-    whole = all(low == 0 and high == size for (low, high), size in zip(region, values.shape[1:], strict=True))
+    whole = region is None or tuple(region) == tuple((0, size) for size in values.shape[1:])
     flat, strides, shape = lines(values) if whole else rows(values)
     size = math.prod(shape[1:])
     made = target(out, shape, values.dtype if dtype is None else dtype)
@@ -65,7 +64,7 @@ def normalise(
             _normalise, shape[0], flat.nbytes, *work, own=lambda first: (*_cell_of(flat), *gather(result, first * size))
         )
     else:
-        box = (flat, *strides, *_box(region, shape, whole=whole), _MAXIMUM[mode], divisor, negative)
+        box = (flat, *strides, *_box(region or (), shape, whole=whole), _MAXIMUM[mode], divisor, negative)
         over_rows(_by_parts, shape[0], flat.nbytes, box, (flat, *strides, *shape[1:]), divisor, result)
     return made.reshape(values.shape), divisor, negative
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from dqmroot.kernels.jit import bare_kernel
 from dqmroot.kernels.rows import over_rows, rows
-from dqmroot.kernels.stream import fetch
+from dqmroot.kernels.stream import fetch, put, take
 
 __all__ = ["edge_weights", "smooth"]
 
@@ -31,14 +32,12 @@ def smooth(values: Array, weights: Sequence[Array], dtype: DTypeLike | None = No
         The same shape.
     """
     flat, strides, shape = rows(values)
-    scaled = [np.ones((1, size)) for size in shape[1 : 4 - len(weights)]]
-    halves = [0] * (3 - len(weights))
-    for given, size in zip(weights, shape[4 - len(weights) :], strict=True):
-        window = np.asarray(given, np.float64)
-        halves.append(len(window) // 2)
-        scaled.append(edge_weights(window, size))
+    *others, along = (np.asarray(given, np.float64) for given in weights)
+    scaled = [np.ones((1, size)) for size in shape[1 : 3 - len(others)]]
+    scaled += [edge_weights(window, size) for window, size in zip(others, shape[3 - len(others) :], strict=False)]
+    halves = [len(window) // 2 for window in (*scaled, along)]
     out = np.empty(math.prod(shape), values.dtype if dtype is None else dtype)
-    work = (flat, *strides, *shape[1:], *halves, *scaled, out)
+    work = (flat, *strides, *shape[1:], *halves, *scaled, along, _edges(along, shape[3])[1], out)
     own = lambda _: (np.empty(math.prod(shape[1:])), np.empty(shape[3]))  # noqa: E731
     over_rows(_smooth, shape[0], flat.nbytes, *work, own=own)
     return out.reshape(values.shape)
@@ -46,30 +45,48 @@ def smooth(values: Array, weights: Sequence[Array], dtype: DTypeLike | None = No
 
 def edge_weights(window: Array, size: int) -> Array:
     """``(len(window), size)``: the weight that bin i gives to its neighbour at each distance, 0 outside the axis."""
+    inside, factor = _edges(window, size)
     # All but the bins near the edges have the same weights.
-    half, few = len(window) // 2, min(size, len(window))
-    at = np.arange(few) + np.arange(-half, half + 1)[:, None]
-    inside = np.where((at >= 0) & (at < few), window[:, None], 0.0)
-    made: Array = inside * (window.sum() / inside.sum(axis=0))
+    few = len(factor)
     times = np.ones(few, np.int64)
     times[few // 2] += size - few
-    return np.repeat(made, times, axis=1)
+    return np.repeat(inside * factor, times, axis=1)
+
+
+def _edges(window: Array, size: int) -> tuple[Array, Array]:
+    return _few_edges(window.tobytes(), min(size, len(window)))
+
+
+@lru_cache(maxsize=256)
+def _few_edges(weights: bytes, few: int) -> tuple[Array, Array]:
+    """Weights of the bins near the edges, those in the middle left out but for one, and what scales them up."""
+    window = np.frombuffer(weights)
+    half = len(window) // 2
+    at = np.arange(few) + np.arange(-half, half + 1)[:, None]
+    inside = np.where((at >= 0) & (at < few), window[:, None], 0.0)
+    return inside, window.sum() / inside.sum(axis=0)
 
 
 @bare_kernel
-def _smooth(first, last, flat, sn, sz, sy, nz, ny, nx, hz, hy, hx, wz, wy, wx, out, lines, line):  # type: ignore[no-untyped-def]
+def _smooth(first, last, flat, sn, sz, sy, nz, ny, nx, hz, hy, hx, wz, wy, wx, edge, out, lines, line):  # type: ignore[no-untyped-def]
     for i in range(first, last):
         for z in range(nz):
             for y in range(ny):
                 begin, at = i * sn + z * sz + y * sy, (z * ny + y) * nx
                 fetch(flat, begin, begin + nx)
                 for x in range(nx):
-                    lines[np.uintp(at + x)] = wx[hx, x] * flat[np.uintp(begin + x)]
+                    put(lines, at + x, wx[hx] * take(flat, begin + x))
                 for step in range(1, min(hx, nx - 1) + 1):
+                    later, before = wx[hx + step], wx[hx - step]
                     for x in range(nx - step):
-                        lines[np.uintp(at + x)] += wx[hx + step, x] * flat[np.uintp(begin + step + x)]
+                        put(lines, at + x, take(lines, at + x) + later * take(flat, begin + step + x))
                     for x in range(nx - step):
-                        lines[np.uintp(at + step + x)] += wx[hx - step, step + x] * flat[np.uintp(begin + x)]
+                        put(lines, at + step + x, take(lines, at + step + x) + before * take(flat, begin + x))
+                left = min(hx, nx)
+                for x in range(left):
+                    put(lines, at + x, take(lines, at + x) * edge[x])
+                for x in range(max(left, nx - hx), nx):
+                    put(lines, at + x, take(lines, at + x) * edge[len(edge) - nx + x])
         for z in range(nz):
             for y in range(ny):
                 to = ((i * nz + z) * ny + y) * nx

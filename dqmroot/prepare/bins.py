@@ -119,17 +119,24 @@ class Crop(BinStep):
         """Return the series cut down to the range."""
         del errors
         need_axes(me, self)
-        axes, cuts = [], []
-        for (low, high), axis in zip(self.spans(me.axes, me.name), me.axes, strict=True):
+        return merge_bins(me, *self._groups(me.axes, me.name))
+
+    def axes_after(self, axes: Sequence[Axis]) -> tuple[Axis, ...]:
+        """Return the axes cut down to the range."""
+        return tuple(self._groups(axes, "")[0])
+
+    def _groups(self, axes: Sequence[Axis], me: str) -> tuple[list[Axis], list[Cuts]]:
+        after, cuts = [], []
+        for (low, high), axis in zip(self.spans(axes, me), axes, strict=True):
             edges = axis.bin_edges[low : high + 1]
             labels = axis.labels[low:high]
-            axes.append(
+            after.append(
                 Axis(high - low, float(edges[0]), float(edges[-1]), None, labels, axis.title)
                 if axis.edges is None
                 else Axis.variable(edges, labels, axis.title)
             )
-            cuts.append(np.array([0, *range(low + 1, high + 2), axis.nbins + 2], np.int64))
-        return merge_bins(me, axes, cuts)
+            cuts.append(np.concatenate([[0], np.arange(low + 1, high + 2), [axis.nbins + 2]]))
+        return after, cuts
 
     def invert(self, bins: Array, axes: Sequence[Axis]) -> Array:
         """Put the range back in its place; NaN outside it."""
@@ -207,10 +214,8 @@ def regroup(axis: Axis, cuts: Cuts) -> Axis:
     """
     inner = cuts[1:-1]
     edges = axis.bin_edges[inner - 1]
-    labels = tuple(
-        ", ".join(label for label in axis.labels[a - 1 : b - 1] if label) for a, b in itertools.pairwise(inner)
-    )
-    labels = labels if axis.labels else ()
+    pairs = itertools.pairwise(inner.tolist() if axis.labels else ())
+    labels = tuple(", ".join(label for label in axis.labels[a - 1 : b - 1] if label) for a, b in pairs)
     if axis.edges is None and len(set(np.diff(inner).tolist())) == 1:
         return Axis(len(edges) - 1, float(edges[0]), float(edges[-1]), None, labels, axis.title)
     return Axis.variable(edges, labels, axis.title)
