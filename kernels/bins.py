@@ -124,15 +124,24 @@ def _merge(first, last, flat, sn, sz, sy, zs, ys, xs, even, out, summed, line, m
             c, b = group // ny, group % ny
             wide = ys[b + 1] - ys[b]
             corner = i * sn + zs[c] * sz + ys[b] * sy + xs[0]
-            for j in range((zs[c + 1] - zs[c]) * wide):
+            lines, j = (zs[c + 1] - zs[c]) * wide, 0
+            while j < lines:
                 start = corner + j // wide * sz + j % wide * sy
                 fetch(flat, start, start + length)
-                if j == 0:
-                    for x in range(length):
-                        put(summed, x, take(flat, start + x))
-                else:
+                if j > 0:
                     for x in range(length):
                         put(summed, x, take(summed, x) + take(flat, start + x))
+                elif lines > 1:
+                    # Two at once, as is usual, so that less is loaded and stored.
+                    j += 1
+                    other = corner + (sy if wide > 1 else sz)
+                    fetch(flat, other, other + length)
+                    for x in range(length):
+                        put(summed, x, take(flat, start + x) + take(flat, other + x))
+                else:
+                    for x in range(length):
+                        put(summed, x, take(flat, start + x))
+                j += 1
             at = room(out, line, mark, nx)
             low, high = even[0], even[1]
             for e in range(low + nx - high):
