@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["scratch"]
+__all__ = ["AT_ONCE", "scratch"]
+
+AT_ONCE = 250_000
+"""So many values lie in the cache when the next step takes them, and no thread is woken for them."""
 
 _LENT = 1 << 21
 

@@ -92,8 +92,8 @@ def test_many_lumisections_score_as_all_at_once(prepare: str, monkeypatch: pytes
     expected = model.detector.score(model.preparation.apply(me))
     assert np.flatnonzero(np.isnan(expected)).tolist() == [7]
     for at_once in (250_000, 3 * 102):
-        monkeypatch.setattr("dqmroot.prepare.fused._AT_ONCE", at_once)
-        monkeypatch.setattr("dqmroot.detectors.dense._AT_ONCE", at_once)
+        monkeypatch.setattr("dqmroot.prepare.fused.AT_ONCE", at_once)
+        monkeypatch.setattr("dqmroot.detectors.dense.AT_ONCE", at_once)
         np.testing.assert_allclose(model.score(me), expected, rtol=1e-3)
     assert model.score(me[:0]).shape == (0,)
 

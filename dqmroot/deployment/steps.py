@@ -129,13 +129,12 @@ def _matrices(graph: Graph, step: Step, axes: Sequence[Axis]) -> Callable[[str],
                 continue
             # From the left along all axes but the last: what is turned round is fused with the product by onnxruntime, which
             # up to 1.22 cannot do that in double precision.
+            before = math.prod(sizes[:where]), sizes[where], math.prod(sizes[where + 1 :])
+            sizes[where] = matrix.shape[1]
             if where == ndim - 1:
                 value = graph.add("MatMul", value, matrix)
             else:
-                lines = graph.reshape(value, math.prod(sizes[:where]), sizes[where], math.prod(sizes[where + 1 :]))
-                value = graph.add("MatMul", matrix.T, lines)
-            sizes[where] = matrix.shape[1]
-            value = graph.reshape(value, *sizes) if where < ndim - 1 else value
+                value = graph.reshape(graph.add("MatMul", matrix.T, graph.reshape(value, *before)), *sizes)
         return value
 
     return multiply

@@ -12,13 +12,12 @@ from dqmroot.detectors.backend import load_keras
 from dqmroot.detectors.base import Progress, Sample, Sees
 from dqmroot.detectors.network import MOMENTUM, Network, fitting_size
 from dqmroot.detectors.occupancy import Occupancy
-from dqmroot.detectors.shapes import blocks, flat, largest
+from dqmroot.detectors.shapes import blocks, cached_blocks, flat, largest
 from dqmroot.detectors.training import held_rows, train
 from dqmroot.errors import UnknownNameError, UsageError
 
 __all__ = ["ConvAutoencoder"]
 
-_CACHED = 1 << 15  # bins: what is made of them in between lies in the cache
 _LOSSES = ("mse", "mae", "binary_crossentropy")
 _BOTTLENECK = "bottleneck"
 _DISTANCES = ("significance", "squared")
@@ -119,7 +118,7 @@ class ConvAutoencoder(Network):
         y, z = ((size - n) // 2 for size, n in zip(sizes, x.shape[1:], strict=True))
         inside = padded[:, y : y + x.shape[1], z : z + x.shape[2], 0]
         rate = np.empty((len(x), 1, 1))
-        for part in blocks(len(x), max(1, _CACHED // max(x[0].size, 1))):
+        for part in cached_blocks(x):
             rate[part] = self.occupancy_.rate(flat(x[part]))[:, :, None]
             inside[part] = np.clip(x[part] / (rate[part] * self.largest_), 0, 1)
         return padded, rate
@@ -149,7 +148,7 @@ class ConvAutoencoder(Network):
         """Give some LS at a time and how far each of their bins is off."""
         images, rates = self._images(x)
         shares = self._decoded(images, x.shape[1:])
-        for part in blocks(len(x), max(1, _CACHED // max(x[0].size, 1))):
+        for part in cached_blocks(x):
             counts, rate = x[part], rates[part]
             expected = shares[part] * rate
             if self.distance == "squared":

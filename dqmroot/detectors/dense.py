@@ -16,7 +16,7 @@ from dqmroot.detectors.base import Detector, Progress, Sample, Sees
 from dqmroot.detectors.shapes import blocks
 from dqmroot.detectors.training import Schedule, held_rows, mean_of_largest_loss, train
 from dqmroot.errors import UnknownNameError, UsageError
-from dqmroot.kernels.scratch import scratch
+from dqmroot.kernels.scratch import AT_ONCE, scratch
 from dqmroot.kernels.top import top_mean
 
 __all__ = ["DenseAutoencoder"]
@@ -29,8 +29,6 @@ _LOSSES = (
     *("mean_of_largest", "mse", "mae", "mape", "msle", "huber", "log_cosh"),
     *("kl_divergence", "binary_crossentropy", "cosine_similarity"),
 )
-
-_AT_ONCE = 250_000  # values: what one layer gives lies in the cache when the next one takes it, and no thread is woken for them
 
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # Klambauer et al., arXiv:1706.02515
 
@@ -187,7 +185,7 @@ class DenseAutoencoder(Detector):
 
     def _blocks(self, rows: Rows) -> Iterator[tuple[slice, Rows]]:
         """Give blocks of rows and their reconstructions, in memory that the next block uses again."""
-        step = max(1, min(_AT_ONCE // rows.shape[1], len(rows)))
+        step = max(1, min(AT_ONCE // rows.shape[1], len(rows)))
         with ExitStack() as stack:
             memory = [stack.enter_context(scratch((step, bias.size), np.float32)) for bias in self.weights_[1::2]]
             for part in blocks(len(rows), step):

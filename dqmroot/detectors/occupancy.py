@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dqmroot.detectors.shapes import blocks, check_length, flat, mean_shape
+from dqmroot.detectors.shapes import cached_blocks, check_length, flat, mean_shape
 
 __all__ = ["CLIP", "SLACKS", "Occupancy"]
 
@@ -19,7 +19,6 @@ CLIP = 4.0  # cells further off than this many σ do not enter the rate of an LS
 # What a cell may be off by, of its expectation, in each round of finding the rate: at first so much that a large dead region, which
 # lowers the first guess for all, does not make the good cells outliers.
 SLACKS = (0.5, 0.25, 0.1, 0.0)
-_CACHED = 1 << 15  # counts: what a round makes of them lies in the cache for the next
 _FEWEST = 5.0  # mean counts below which a cell says nothing about the scatter
 _SATURATED = 0.02  # variance over mean below which cells fire in every event,
 _SEVERAL = 5  # where so many of the fullest ones do
@@ -80,7 +79,7 @@ class Occupancy:
         """
         weight = 1 / np.maximum(1 - self.saturation * self.shape, 0.01)
         out = np.empty((len(counts), 1))
-        for part in blocks(len(counts), max(1, _CACHED // max(counts.shape[1], 1))):
+        for part in cached_blocks(counts):
             out[part] = self._rate(counts[part], weight)
         return out
 

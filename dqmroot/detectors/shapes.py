@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from dqmroot.series import MonitorElement
 
 __all__ = [
     "blocks",
+    "cached_blocks",
     "flat",
     "interpolated",
     "largest",
@@ -25,6 +27,8 @@ __all__ = [
 ]
 
 Rows = NDArray[np.float64]
+
+_CACHED = 1 << 15
 
 
 def flat(x: ArrayLike) -> Rows:
@@ -111,6 +115,11 @@ def interpolated(values: Rows, at: Rows) -> Rows:
     low = np.broadcast_to(np.minimum(at.astype(np.intp), last - 1), (n, at.shape[1]))
     left, right = (np.take_along_axis(values, low + i, axis=1) for i in (0, 1))
     return np.asarray(left + (at - low) * (right - left))
+
+
+def cached_blocks(x: NDArray[Any]) -> Iterator[slice]:
+    """Cut the rows of ``x`` into blocks whose bins, and what is made of them in between, lie in the cache."""
+    return blocks(len(x), max(1, _CACHED // max(math.prod(x.shape[1:]), 1)))
 
 
 def blocks(n: int, size: int) -> Iterator[slice]:

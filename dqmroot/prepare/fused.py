@@ -11,17 +11,13 @@ from numpy.typing import NDArray
 
 from dqmroot.errors import UsageError
 from dqmroot.kernels import chain
-from dqmroot.kernels.scratch import scratch
+from dqmroot.kernels.scratch import AT_ONCE, scratch
 from dqmroot.prepare.bins import Crop, IncludeFlow, Rebin, check_factors
 from dqmroot.prepare.scale import Normalise
 from dqmroot.prepare.step import Array, Step
 from dqmroot.series import Axis, MonitorElement
 
 __all__ = ["Plan", "fuse"]
-
-_AT_ONCE = (
-    250_000  # values: they lie in the cache when they are scored; for more a second thread would be woken at each turn
-)
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,7 @@ class Plan:
     def parts(self, me: MonitorElement) -> Iterator[NDArray[np.float32]]:
         """Give what `array` returns, some rows at a time, in memory that the next rows use again."""
         size = [(high - low) // by for (low, high), by in zip(self.region, self.factors, strict=True)]
-        step = max(1, min(_AT_ONCE // max(math.prod(size), 1), len(me)))
+        step = max(1, min(AT_ONCE // max(math.prod(size), 1), len(me)))
         negative = np.zeros(len(me), np.int64)
         with scratch((step, *size), np.float32 if me.contents.dtype == np.float32 else np.float64) as memory:
             for begin in range(0, len(me), step):
