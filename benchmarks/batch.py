@@ -209,57 +209,64 @@ def _watch_workers(stop: threading.Event, samples: list[tuple[float, dict[int, t
         samples.append((time.time(), now))
 
 
-def speed(files: list[Path], models: Path, out: Path, rounds: int) -> None:
-    """Plain processes against campaigns, one against two, and campaigns against half of themselves."""
-    from dqmroot.batch.index import index_file
-
-    paths = list(map(str, files))
-    n = sum(len(index_file(path).keys) for path in paths)
-    half = [paths[: len(paths) // 2], paths[len(paths) // 2 :]]
-    few = files[: len(files) // 2]
-    n_few = sum(len(index_file(path).keys) for path in half[0])
-    found: dict[tuple[str, int], list[tuple[float, float]]] = {}
-    campaigns: dict[int, list[dict[str, float]]] = {1: [], 2: []}
-    halves: dict[int, list[dict[str, float]]] = {1: [], 2: []}
-    # In turns, and the best of each: other work on the machine comes and goes.
-    for _ in range(rounds):
-        for name, job in ((_BARE, read_and_score), (_SAME, certify_runs)):
-            found.setdefault((name, 1), []).append(plain(job, [paths], models, out))
-            found.setdefault((name, 2), []).append(plain(job, half, models, out))
-        for workers, made in campaigns.items():
-            made.append(campaign(files, models, out, workers))
-            halves[workers].append(campaign(few, models, out, workers))
-    best = {key: (min(wall for wall, _ in runs), min(cpu for _, cpu in runs)) for key, runs in found.items()}
-    steps = {workers: _best(made, "steps") for workers, made in campaigns.items()}
-    more = {workers: steps[workers] - _best(halves[workers], "steps") for workers in campaigns}
-    for name, times in (("campaign, steps", steps), ("campaign, each further LS", more)):
-        best.update({(name, workers): (times[workers], _best(campaigns[workers], "cpu")) for workers in campaigns})
-    for workers, made in campaigns.items():
-        best["campaign, with start", workers] = _best(made, "whole"), _best(made, "all")
-        further = _best(made, "all") - _best(halves[workers], "all")
-        best["campaign, each further LS", workers] = more[workers], further
-    print(f"\nSpeed: {n} LS × 20 MEs in {len(files)} files, best of {rounds}; plain processes are warm")
-    print(f"  {'':30}{'1 process':>12}{'2':>9}{'ratio':>9}   {'processor s, 1':>15}{'2':>9}")
-    for name in (_BARE, _SAME, "campaign, steps", "campaign, each further LS", "campaign, with start"):
-        (one, cpu_one), (two, cpu_two) = best[name, 1], best[name, 2]
-        print(f"  {name:30}{one:10.2f} s{two:7.2f} s{one / two:9.2f}   {cpu_one:13.2f} s{cpu_two:7.2f} s")
-    print(f"  (each further LS: {n} LS less {n_few} LS)")
-    for workers, made in campaigns.items():
-        run = min(made, key=lambda one: one["steps"])
-        told = ", ".join(f"{name} {run[name]:.2f} s" for name in ("index", "score, certify"))
-        print(f"  campaign, {workers} worker(s): {told}; the campaign's own process {run['own']:.2f} processor s")
-    print("  processor time of a campaign with one worker over plain calls in one process, per LS:")
-    for name in (_BARE, _SAME):
-        each = best[name, 1][1] / n
-        whole, further = best["campaign, with start", 1][1] / n, best["campaign, each further LS", 1][1] / (n - n_few)
-        print(f"    over {name:28} all, with start {whole / each - 1:+.0%}; each further LS {further / each - 1:+.0%}")
-
-
 _BARE, _SAME = "read + forward pass", "the same outputs, plain calls"
 
 
-def _best(runs: list[dict[str, float]], what: str) -> float:
-    return min(run[what] for run in runs)
+def speed(files: list[Path], models: Path, out: Path, rounds: int) -> None:
+    """Plain processes against campaigns, one against two, and campaigns against half of themselves."""
+    paths, few = list(map(str, files)), files[: len(files) // 2]
+    half = [paths[: len(few)], paths[len(few) :]]
+    walls: dict[tuple[str, int], list[float]] = {}
+    cpus: dict[tuple[str, int], list[float]] = {}
+
+    def note(name: str, workers: int, wall: float, cpu: float) -> None:
+        walls.setdefault((name, workers), []).append(wall)
+        cpus.setdefault((name, workers), []).append(cpu)
+
+    # In turns, and the best of each: other work on the machine comes and goes.
+    for _ in range(rounds):
+        for name, job in ((_BARE, read_and_score), (_SAME, certify_runs)):
+            note(name, 1, *plain(job, [paths], models, out))
+            note(name, 2, *plain(job, half, models, out))
+            # The second half has other faults in it than the first: what is further there is compared with itself.
+            note(f"{name}, second half", 1, *plain(job, half[1:], models, out))
+        for workers in (1, 2):
+            whole, part = campaign(files, models, out, workers), campaign(few, models, out, workers)
+            note("campaign, steps", workers, whole["steps"], whole["cpu"])
+            note("campaign, with start", workers, whole["whole"], whole["all"])
+            note("first half", workers, part["steps"], part["all"])
+            note("its own process", workers, whole["steps"], whole["own"])
+    best = {key: (min(walls[key]), min(cpus[key])) for key in walls}
+    for workers in (1, 2):
+        wall = best["campaign, steps", workers][0] - best["first half", workers][0]
+        cpu = best["campaign, with start", workers][1] - best["first half", workers][1]
+        best["campaign, second half", workers] = wall, cpu
+    _print_speed(best, f"{_count(paths)} LS × 20 MEs in {len(files)} files, best of {rounds}")
+
+
+def _count(paths: list[str]) -> int:
+    from dqmroot.batch.index import index_file
+
+    return sum(len(index_file(path).keys) for path in paths)
+
+
+def _print_speed(best: dict[tuple[str, int], tuple[float, float]], what: str) -> None:
+    print(f"\nSpeed: {what}; plain processes are warm")
+    print(f"  {'':30}{'1 process':>12}{'2':>9}{'ratio':>9}   {'processor s, 1':>15}{'2':>9}")
+    for name in (_BARE, _SAME, "campaign, steps", "campaign, second half", "campaign, with start"):
+        (one, cpu_one), (two, cpu_two) = best[name, 1], best[name, 2]
+        print(f"  {name:30}{one:10.2f} s{two:7.2f} s{one / two:9.2f}   {cpu_one:13.2f} s{cpu_two:7.2f} s")
+    own = ", ".join(f"{best['its own process', workers][1]:.2f} s" for workers in (1, 2))
+    print(f"  (second half: the whole less a campaign over the first; the campaign's own process takes {own})")
+    print("  processor time of a campaign with one worker over plain calls in one process:")
+    for name in (_BARE, _SAME):
+        whole = best["campaign, with start", 1][1] / best[name, 1][1]
+        steps = best["campaign, steps", 1][1] / best[name, 1][1]
+        further = best["campaign, second half", 1][1] / best[f"{name}, second half", 1][1]
+        told = (
+            f"with start {whole - 1:+.0%}; its worker in the steps {steps - 1:+.0%}; each further LS {further - 1:+.0%}"
+        )
+        print(f"    over {name:28} {told}")
 
 
 def memory(files: list[Path], models: Path, out: Path) -> None:
