@@ -94,8 +94,11 @@ def flushed(raw: bytes, storage: Storage, *, header: bool) -> Plain:
     sumw2 = parts.sumw2
     if not storage.profile and len(sumw2) == 0 and np.any(weight != 1):
         sumw2 = np.abs(parts.contents.astype(np.float64))
-    contents = parts.contents.astype(np.float64)
-    np.add.at(contents, cell, weight * value)
+    # As AddBinContent of each class: float adds up in single precision, whole numbers drop what is behind the point first.
+    whole = storage.dtype.kind == "i"
+    contents = parts.contents.astype(np.int64 if whole else storage.dtype.newbyteorder("="))
+    with np.errstate(over="ignore", invalid="ignore"):  # weights of a damaged file
+        np.add.at(contents, cell, (weight * value).astype(contents.dtype))
     if len(sumw2):
         np.add.at(sumw2, cell, (weight * value**2 if storage.profile else weight**2))
     if parts.bin_entries is not None and np.any(weight != 1) and (parts.bin_sumw2 is None or len(parts.bin_sumw2) == 0):
@@ -104,7 +107,7 @@ def flushed(raw: bytes, storage: Storage, *, header: bool) -> Plain:
         np.add.at(parts.bin_entries, cell, weight)
     if parts.bin_sumw2 is not None and len(parts.bin_sumw2):
         np.add.at(parts.bin_sumw2, cell, weight**2)
-    if storage.dtype.kind == "i":
+    if whole:
         limit = np.iinfo(storage.dtype.str).max
         contents = np.clip(contents, -limit, limit)
     made = contents.astype(storage.dtype)
