@@ -40,6 +40,20 @@ def test_an_error_in_a_thread_is_raised() -> None:
     rows.set_threads(None)
 
 
+def test_what_a_part_calls_is_not_shared_out_again() -> None:
+    parts = []
+
+    def inner(first: int, last: int) -> None:
+        parts.append((first, last))
+
+    rows.set_threads(2)
+    rows.over_rows(lambda _first, _last: rows.over_rows(inner, 10, 1 << 30), 100, 1 << 30)
+    assert parts == [(0, 10)] * 2
+    rows.over_rows(inner, 10, 1 << 30)
+    rows.set_threads(None)
+    assert sorted(parts[2:]) == [(0, 5), (5, 10)]
+
+
 def test_the_number_of_threads_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DQMROOT_THREADS", raising=False)
     assert rows.threads() == len(os.sched_getaffinity(0))
