@@ -7,6 +7,7 @@ A key that does not exist is an error that names the nearest one.
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 import types
 import typing
@@ -32,6 +33,8 @@ __all__ = [
 ]
 
 Made = TypeVar("Made")
+
+_MEMORY = re.compile(r"auto|\d+(\.\d+)?\s*([kmgtp]i?)?b?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,9 @@ class Training:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     working_point: str = "mean_sigma=3"
 
+    def __post_init__(self) -> None:
+        _at_least("training", self, 1, "last_runs")
+
 
 @dataclass(frozen=True)
 class Output:
@@ -146,6 +152,10 @@ class Site:
     worker_ports: str | None = None
     log_folder: str | None = None
 
+    def __post_init__(self) -> None:
+        _at_least("slurm or htcondor", self, 1, "jobs")
+        _at_least("slurm or htcondor", self, 0, "scheduler_port")
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -170,6 +180,14 @@ class Resources:
     retries: int = 2
     retry_delay: float = 1.0
     threads: int = 1
+
+    def __post_init__(self) -> None:
+        _at_least("resources", self, 1, "workers", "lumis_per_piece", "threads")
+        _at_least("resources", self, 0, "retries", "retry_delay")
+        if not self.mib_per_piece > 0:
+            raise UsageError(f"resources.mib_per_piece = {self.mib_per_piece}: must be above 0")
+        if not _MEMORY.fullmatch(self.memory.strip()):
+            raise UsageError(f"resources.memory = {self.memory!r}: expected a size, such as 4GiB or 1500MB")
 
 
 @dataclass(frozen=True)
@@ -256,6 +274,10 @@ class Watch:
     keep_runs: int = 50
     alarm: tuple[Alarm, ...] = ()
 
+    def __post_init__(self) -> None:
+        _at_least("", self, 0, "settle", "wait", "interval", "refresh", "idle")
+        _at_least("", self, 1, "parts", "keep_runs")
+
 
 def read_campaign(path: str | Path) -> Campaign:
     """Read a campaign; relative paths in it are taken from the folder of the file.
@@ -302,6 +324,14 @@ def parse_ranges(text: str, option: str) -> list[tuple[int, int]]:
             raise UsageError(f"{option} {text!r}: {part.strip()} runs backwards")
         out.append(pair)
     return out
+
+
+def _at_least(table: str, settings: Any, least: int, *names: str) -> None:
+    """Check numbers; those that are not given are right."""
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None and not value >= least:
+            raise UsageError(f"{table}{'.' if table else ''}{name} = {value}: must be at least {least}")
 
 
 def _load(path: str | Path) -> dict[str, Any]:

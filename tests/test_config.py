@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from dqmroot.config import Alarm, parse_ranges, read_campaign, read_watch
+from dqmroot.config import Alarm, Resources, Watch, parse_ranges, read_campaign, read_watch
 from dqmroot.errors import InputError, UnknownNameError, UsageError
 
 WHOLE = """
@@ -96,3 +97,37 @@ def test_ranges() -> None:
     for wrong in ("5-3", "x", ""):
         with pytest.raises(UsageError, match="runs"):
             parse_ranges(wrong, "runs")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("workers = 0", "resources.workers = 0: must be at least 1"),
+        ("lumis_per_piece = 0", "resources.lumis_per_piece = 0: must be at least 1"),
+        ("mib_per_piece = 0", "resources.mib_per_piece = 0.0: must be above 0"),
+        ("retries = -1", "resources.retries = -1: must be at least 0"),
+        ("retry_delay = -0.5", "resources.retry_delay = -0.5: must be at least 0"),
+        ("retry_delay = nan", "resources.retry_delay = nan: must be at least 0"),
+        ('memory = "lots"', "resources.memory = 'lots': expected a size, such as 4GiB or 1500MB"),
+    ],
+)
+def test_a_number_that_cannot_be_is_told(line: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "campaign.toml"
+    path.write_text(f'[inputs]\nfiles = "*.root"\n[output]\nfolder = "out"\n[resources]\n{line}\n', encoding="utf-8")
+    with pytest.raises(UsageError, match=re.escape(told)):
+        read_campaign(path)
+
+
+@pytest.mark.parametrize("memory", ["4GiB", "1500MB", "1500 MB", "1.5G", "800000000", "auto"])
+def test_sizes_of_memory_are_those_that_dask_knows(memory: str) -> None:
+    from dask.utils import parse_bytes
+
+    assert Resources(memory=memory).memory == memory
+    assert memory == "auto" or parse_bytes(memory) > 0
+
+
+def test_settings_of_watch_that_cannot_be_are_told() -> None:
+    with pytest.raises(UsageError, match=r"^settle = -1: must be at least 0"):
+        Watch(("in",), "model", "out", settle=-1)
+    with pytest.raises(UsageError, match=r"^parts = 0: must be at least 1"):
+        Watch(("in",), "model", "out", parts=0)
