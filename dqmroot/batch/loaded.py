@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import warnings
 from contextlib import suppress
 from importlib.resources import as_file, files
@@ -23,6 +24,8 @@ def load() -> None:
         arrays([str(path)], runs=int(key) >> 32, lumis=[(int(key) & 0xFFFFFFFF,) * 2], threads=1)
 
 
+# Ctrl-C reaches every process of a terminal: the campaign ends its workers, and they need not say so.
+signal.signal(signal.SIGINT, signal.SIG_IGN)
 # Whatever goes wrong here goes wrong in a worker too, and is told there.
 with warnings.catch_warnings(), suppress(Exception):
     warnings.simplefilter("ignore")

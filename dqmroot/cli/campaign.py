@@ -130,7 +130,8 @@ def _batch(args: argparse.Namespace) -> int:
         say(args, f"not judged: {error}" if me in error else f"not judged: {me}: {error}")
     outside = {row["run"] for row in told.runs for one in row["mes"] if one["outside_training"]}
     if outside:
-        say(args, f"{len(outside)} runs lie outside the runs that their models learnt from: {_first(sorted(outside))}")
+        lie = "1 run lies" if len(outside) == 1 else f"{len(outside)} runs lie"
+        say(args, f"{lie} outside the runs that their models learnt from: {_first(sorted(outside))}")
     for path, later in told.older:
         say(args, f"left out: {path}: there is a later version, {later}")
     line = "{lumisections} LS of {runs} runs: {good} good, {bad} bad, {not judged} not judged; {missing} missing"
@@ -149,7 +150,13 @@ def _run(args: argparse.Namespace, campaign: Any, kind: str) -> Any:
         from dqmroot.batch.campaign import run_campaign
 
         with progress(args) as report:
-            return run_campaign(campaign, kind, retrain=args.retrain, report=report, say=lambda text: say(args, text))
+            try:
+                return run_campaign(
+                    campaign, kind, retrain=args.retrain, report=report, say=lambda text: say(args, text)
+                )
+            except KeyboardInterrupt:
+                say(args, "what is finished is kept: run the same command again to go on")
+                raise
 
 
 def _first(runs: list[int]) -> str:

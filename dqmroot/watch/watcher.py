@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -49,17 +49,20 @@ class Watcher:
     Args:
         settings: What to do.
         clock: Gives the time in seconds.
+        say: Called with lines for a person.
 
     Raises:
         DQMError: The models cannot be read, the output not written, or a setting cannot be.
     """
 
-    def __init__(self, settings: Watch, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, settings: Watch, clock: Callable[[], float] = time.time, say: Callable[[str], None] = lambda _: None
+    ) -> None:
         check_dataset(settings.dataset)
         for folder in settings.folders:
             if not Path(folder).is_dir():
                 raise UsageError(f"{folder}: not a folder; nothing to watch")
-        self.settings, self.clock, self.out = settings, clock, Path(settings.output)
+        self.settings, self.clock, self.say, self.out = settings, clock, say, Path(settings.output)
         self.models = {model.me: model for model in read_models(settings.model)}
         for model in self.models.values():
             if model.working_point is None:
@@ -108,9 +111,12 @@ class Watcher:
         return bool(self.landing.waiting or self.state.unwritten() or self._ending is not None)
 
     def log(self, event: str, **more: Any) -> None:
-        """Write a line for machines."""
+        """Write a line for machines, and say it to a person where it is for one."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._log.write(json.dumps({"now": now, "event": event, **more}) + "\n")
+        line = _line(event, more)
+        if line:
+            self.say(line)
 
     def _take(self, path: str, size: int, time_ns: int) -> None:
         """Read which LS a closed file has; a broken one is remembered, and looked at again when it changes."""
@@ -159,7 +165,8 @@ class Watcher:
         for run in sorted(outside - self._outside):
             self.log("outside training", run=run)
         self._outside |= outside
-        self.log("scored", lumis=len(keys), runs=runs)
+        bad = sum(verdicts.get(one, (-1, ()))[0] == 1 for one in fresh)
+        self.log("scored", lumis=len(keys), bad=bad, wait=self.state.n_open(), runs=runs)
 
     def _judge(self, keys: Keys, mes: Sequence[str]) -> list[tuple[str, Keys, NDArray[np.float64], NDArray[np.int8]]]:
         """Read LS from all their files, and score them."""
@@ -273,21 +280,44 @@ def watch(settings: Watch, *, once: bool = False, say: Callable[[str], None] = l
     before = {}
     if threading.current_thread() is threading.main_thread():
         before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
-    watcher = Watcher(settings)
+    watcher = Watcher(settings, say=say)
     try:
         say(f"watching {', '.join(settings.folders)} with {len(watcher.models)} models; output in {settings.output}")
         while not stop.is_set():
-            n = watcher.step()
-            if n:
-                say(f"{n} LS scored, {watcher.state.n_open()} wait")
-            elif once and not watcher.busy and not watcher.state.n_open():
+            if watcher.step():
+                continue
+            if once and not watcher.busy and not watcher.state.n_open():
                 break
-            else:
-                stop.wait(settings.interval)
+            stop.wait(settings.interval)
     finally:
         watcher.close()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _line(event: str, told: Mapping[str, Any]) -> str:
+    """Return what a person is told of an event; nothing of a file that is as it should be."""
+    match event:
+        case "file" if told["error"]:
+            return (
+                f"left out: {told['error']}"
+                if told["path"] in told["error"]
+                else f"left out: {told['path']} {told['error']}"
+            )
+        case "scored":
+            runs = f"run {told['runs'][0]}" if len(told["runs"]) == 1 else f"{len(told['runs'])} runs"
+            return f"{runs}: {told['lumis']} LS scored, {told['bad']} bad, {told['wait']} wait"
+        case "refused":
+            return f"not judged: {told['me']}: {told['error']}"
+        case "outside training":
+            return f"run {told['run']} lies outside the runs that the models learnt from"
+        case "alarm sent":
+            return f"alarm {told['alarm']!r} {told['state']} at LS {told['lumi']} of run {told['run']}: {told['rule']}"
+        case "alarm not sent":
+            return f"alarm {told['alarm']!r} could not be sent, tried again: {told['error']}"
+        case "run ended":
+            return f"run {told['run']} has ended" + ("" if told["status"] == 0 else "; it could not be certified")
+    return ""
 
 
 def _changed(before: Scores, after: Scores) -> set[int]:

@@ -392,5 +392,31 @@ def test_kill_9_at_any_moment_changes_nothing(
     assert everything(out) == undisturbed
 
 
+def test_ctrl_c_is_told_in_two_lines_and_the_next_run_goes_on(
+    files: list[Path], models: Path, undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    out = tmp_path / "interrupted"
+    toml = write_toml(files, models, out, tmp_path / "campaign.toml")
+    toml.write_text(toml.read_text().replace("[output]", '[output]\ndataset = "/ZeroBias/Run2024C-dqmroot-v1/DQMIO"'))
+    process = subprocess.Popen(command(toml), stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        while process.poll() is None and not any('"score"' in line for line in _lines(out / "log.jsonl")):
+            time.sleep(0.01)
+        # As a terminal does: to the campaign and all its workers.
+        os.killpg(process.pid, signal.SIGINT)
+        told = process.communicate(timeout=120)[1].splitlines()
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 130
+    assert told[-2:] == [
+        "what is finished is kept: run the same command again to go on",
+        "dqmroot batch: interrupted",
+    ]
+    assert not any("Traceback" in line for line in told)
+    assert subprocess.run(command(toml), capture_output=True, timeout=500, check=False).returncode == 0
+    assert everything(out) == undisturbed
+
+
 def _lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []

@@ -23,7 +23,7 @@ from dqmroot.certification import Certification, load_certification
 from dqmroot.config import Alarm, Watch
 from dqmroot.errors import UsageError
 from dqmroot.pipeline import certify_files
-from dqmroot.watch.watcher import Watcher
+from dqmroot.watch.watcher import Watcher, watch
 
 WORDS = {0: "good", 1: "bad", -1: "not judged"}
 
@@ -406,6 +406,20 @@ def test_an_hour_of_lumisections_in_flat_memory(settings: Watch, start: Any, clo
     whole, _ = certify_files(list(map(str, landing)), models, tmp_path / "whole")
     assert verdicts(settings) == of(whole)
     assert memory[-1] - memory[len(memory) // 3] < 30
+
+
+def test_a_person_is_told_what_is_scored_and_what_is_left_out(settings: Watch, files: list[Path]) -> None:
+    land(files[0], settings)
+    (Path(settings.folders[0]) / "broken.root").write_bytes(b"root" + bytes(200))
+    lines: list[str] = []
+    watch(settings, once=True, say=lines.append)
+    n = sum(1 for _ in Path(settings.output).glob("verdicts/*/*.json"))
+    assert len(lines) == 3
+    assert lines[0].startswith("watching ")
+    assert lines[1].startswith("left out: ")
+    assert "broken.root" in lines[1]
+    bad = list(verdicts(settings).values()).count("bad")
+    assert lines[2] == f"run 380000: {n} LS scored, {bad} bad, 0 wait"
 
 
 def test_what_cannot_be_watched_is_told(settings: Watch, start: Any) -> None:
