@@ -400,7 +400,7 @@ def test_ctrl_c_is_told_in_two_lines_and_the_next_run_goes_on(
     toml.write_text(toml.read_text().replace("[output]", '[output]\ndataset = "/ZeroBias/Run2024C-dqmroot-v1/DQMIO"'))
     process = subprocess.Popen(command(toml), stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
-        while process.poll() is None and not any('"score"' in line for line in _lines(out / "log.jsonl")):
+        while process.poll() is None and not any('"index"' in line for line in _lines(out / "log.jsonl")):
             time.sleep(0.01)
         # As a terminal does: to the campaign and all its workers.
         os.killpg(process.pid, signal.SIGINT)

@@ -48,7 +48,7 @@ def test_a_campaign_runs(toml: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["batch", str(toml), "--workers", "1", "--json"]) == 0
     told = capsys.readouterr()
     assert json.loads(told.out)["lumisections"] == 120
-    assert "1 runs lie outside the runs that their models learnt from: 380002" in told.err
+    assert "1 run lies outside the runs that their models learnt from: 380002" in told.err
     assert (toml.parent / "out" / "summary.html").is_file()
 
 
@@ -134,7 +134,7 @@ def test_since_learns_from_a_run_on_and_tells_which_runs_lie_outside(
     toml.write_text(toml.read_text().split("model =")[0] + training)
     models = toml.parent / "out" / "models" / "model.json"
     assert main(["batch", str(toml), "--workers", "1", "--since", "380001"]) == 0
-    assert "1 runs lie outside the runs that their models learnt from: 380000" in capsys.readouterr().err
+    assert "1 run lies outside the runs that their models learnt from: 380000" in capsys.readouterr().err
     assert json.loads(models.read_text())["models"][0]["sample"]["runs"] == [380001, 380002]
     # A rolling reference: the last run only; what changed is trained again without being told to.
     toml.write_text(toml.read_text() + "last_runs = 1\n")
