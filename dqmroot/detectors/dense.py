@@ -26,7 +26,7 @@ _RATE, _RATE_BINS = 1e-3, 200
 
 # All but the first by Keras' own names; those that need a positive output are left to networks that have one.
 _LOSSES = (
-    *("mean_of_largest", "mse", "mae", "mape", "msle", "huber", "log_cosh"),
+    *("mean_of_largest", "mse", "mae", "huber", "log_cosh"),
     *("kl_divergence", "binary_crossentropy", "cosine_similarity"),
 )
 
@@ -75,8 +75,8 @@ class DenseAutoencoder(Detector):
         opt: Keras optimiser.
         learning_rate: Its learning rate; ``None`` for 1e-3 up to 200 bins, less in proportion above: with more inputs of order
             one the same rate drives tanh into saturation, where it learns nothing more.
-        loss: ``"mean_of_largest"`` (mseTop10 where ``k`` is 10), or Keras' ``"mse"``, ``"mae"``, ``"mape"``, ``"msle"``,
-            ``"huber"``, ``"log_cosh"``, ``"kl_divergence"``, ``"binary_crossentropy"`` or ``"cosine_similarity"``.
+        loss: ``"mean_of_largest"`` (mseTop10 where ``k`` is 10), or Keras' ``"mse"``, ``"mae"``, ``"huber"``, ``"log_cosh"``,
+            ``"kl_divergence"``, ``"binary_crossentropy"`` or ``"cosine_similarity"``.
         k: How many of the largest squared differences count, in the loss and in the score.
         epochs: At most so many passes over the sample; 0 for as many as make 1,700 steps. Longer training does not help: the
             network then learns to copy faults too (on the pixel charge of 2017 the AUC falls from 0.98 to 0.90).
