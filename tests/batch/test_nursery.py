@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import json
 import os
 import subprocess
 import sys
@@ -36,24 +36,36 @@ def test_it_ends_with_its_block_and_leaves_no_trace() -> None:
         os.kill(pid, 0)
 
 
-def test_what_it_forks_has_all_loaded_and_one_thread_per_library() -> None:
+FORKED = """
+import json, multiprocessing, os, sys
+from pathlib import Path
+
+from dqmroot.batch.nursery import ENVIRONMENT, nursery
+
+
+def tell(pipe):
+    loaded = [name for name in ("dqmroot.batch.work", "distributed.worker", "tensorflow") if name in sys.modules]
+    pipe.send([len(list(Path("/proc/self/task").iterdir())), loaded, {name: os.environ.get(name) for name in ENVIRONMENT}])
+
+
+if __name__ == "__main__":
     with nursery():
         context = multiprocessing.get_context("forkserver")
         there, here = context.Pipe()
-        process = context.Process(target=_tell, args=(here,))
+        process = context.Process(target=tell, args=(here,))
         process.start()
         assert there.poll(120)
-        threads, loaded, variables = there.recv()
+        print(json.dumps(there.recv()))
         process.join()
-    assert threads == 1
-    assert loaded == {"dqmroot.batch.work": True, "distributed.worker": True, "tensorflow": False}
-    assert variables == ENVIRONMENT
+"""
 
 
-def _tell(pipe: multiprocessing.connection.Connection) -> None:
-    names = ("dqmroot.batch.work", "distributed.worker", "tensorflow")
-    variables = {name: os.environ.get(name) for name in ENVIRONMENT}
-    pipe.send((len(list(Path("/proc/self/task").iterdir())), {name: name in sys.modules for name in names}, variables))
+def test_what_it_forks_has_all_loaded_and_one_thread_per_library(tmp_path: Path) -> None:
+    (tmp_path / "forks.py").write_text(FORKED)
+    out = subprocess.run(
+        [sys.executable, tmp_path / "forks.py"], capture_output=True, text=True, check=True, timeout=200
+    )
+    assert json.loads(out.stdout) == [1, ["dqmroot.batch.work", "distributed.worker"], ENVIRONMENT]
 
 
 def test_a_program_with_such_a_process_of_its_own_keeps_it() -> None:
