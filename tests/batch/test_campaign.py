@@ -398,21 +398,20 @@ def test_ctrl_c_is_told_in_two_lines_and_the_next_run_goes_on(
     out = tmp_path / "interrupted"
     toml = write_toml(files, models, out, tmp_path / "campaign.toml")
     toml.write_text(toml.read_text().replace("[output]", '[output]\ndataset = "/ZeroBias/Run2024C-dqmroot-v1/DQMIO"'))
-    for _ in range(3):
-        # The campaign is short: where the machine is busy with others, it may have ended before the signal is sent.
-        shutil.rmtree(out, ignore_errors=True)
-        process = subprocess.Popen(command(toml), stderr=subprocess.PIPE, text=True, start_new_session=True)
-        try:
-            while process.poll() is None and not any('"index"' in line for line in _lines(out / "log.jsonl")):
-                time.sleep(0.01)
-            # As a terminal does: to the campaign and all its workers.
-            os.killpg(process.pid, signal.SIGINT)
-            told = process.communicate(timeout=120)[1].splitlines()
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-        if process.returncode:
-            break
+    # What a shell starts in the background ignores Ctrl-C, and so does all that it starts in turn.
+    listens = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    python, option, code, *words = command(toml)
+    listening = [python, option, listens + code, *words]
+    process = subprocess.Popen(listening, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        while process.poll() is None and not any('"index"' in line for line in _lines(out / "log.jsonl")):
+            time.sleep(0.01)
+        # As a terminal does: to the campaign and all its workers.
+        os.killpg(process.pid, signal.SIGINT)
+        told = process.communicate(timeout=120)[1].splitlines()
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130
     assert told[-2:] == [
         "what is finished is kept: run the same command again to go on",
