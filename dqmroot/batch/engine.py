@@ -11,7 +11,7 @@ from typing import Any
 from distributed import Client, KilledWorker, as_completed
 from distributed.client import FutureCancelledError
 
-from dqmroot.errors import DQMError, IncompleteError
+from dqmroot.errors import DQMError, IncompleteError, one_line
 
 __all__ = ["Failure", "Job", "run_jobs"]
 
@@ -155,4 +155,4 @@ def _text(error: BaseException) -> str:
         return "its worker died each time it was tried (killed, crashed, or out of memory)"
     if isinstance(error, DQMError):
         return str(error)
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return f"{type(error).__name__}: {one_line(error)}"

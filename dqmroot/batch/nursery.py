@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing import forkserver
 from typing import Any
 
-__all__ = ["ENVIRONMENT", "nursery"]
+__all__ = ["ENVIRONMENT", "environment_kept", "nursery"]
 
 # One thread each: the parallel work is the workers'. TensorFlow, BLAS and Numba all count cores otherwise.
 ENVIRONMENT = {

@@ -208,12 +208,8 @@ class DenseAutoencoder(Detector):
         rows = x.reshape(len(x), -1)
         out = np.empty(len(rows))
         for part, expected in self._blocks(rows):
-            out[part] = self._largest(rows[part], expected)
+            out[part] = top_mean(rows[part], expected, self.k)
         return out
-
-    def _largest(self, rows: Rows, expected: Rows) -> NDArray[np.float64]:
-        """Return the mean of the k largest squared differences."""
-        return top_mean(rows, expected, self.k)
 
     def _score_bins(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
         return np.square(x.astype(np.float64) - self._reconstruct(x, sample))
@@ -223,7 +219,7 @@ class DenseAutoencoder(Detector):
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         expected = self._reconstruct(x, sample)
         rows = x.reshape(len(x), -1)
-        return self._largest(rows, expected.reshape(rows.shape)), np.square(x.astype(np.float64) - expected)
+        return top_mean(rows, expected.reshape(rows.shape), self.k), np.square(x.astype(np.float64) - expected)
 
     def _state(self) -> Mapping[str, NDArray[Any]]:
         return {f"weight_{i}": weight for i, weight in enumerate(self.weights_)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +89,12 @@ def _below(z: Rows) -> Rows:
     return np.asarray(erfc(np.exp(-0.5 * z) / np.sqrt(2)))
 
 
+def _fitted(rows: Rows) -> Iterator[tuple[Rows, MoyalFit]]:
+    """Give some spectra at a time, and their curves."""
+    for part in blocks(len(rows), _BLOCK):
+        yield rows[part], fit_moyal(rows[part])
+
+
 def _left_over(rows: Rows, fit: MoyalFit) -> Rows:
     """What the curve leaves over, cumulated up to each edge, ``(n_ls, edges)``."""
     return np.cumsum(np.pad(rows - fit.curve, [(0, 0), (1, 0)]), axis=1)
@@ -120,27 +126,23 @@ class LandauFit(Detector):
         self.fixed_scale = fixed_scale
 
     def _learn(self, x: NDArray[np.float32], sample: Sample, progress: Progress | None) -> None:
-        rows = shares(x)
-        fits = [(part, fit_moyal(rows[part])) for part in blocks(len(rows), _BLOCK)]
-        self.peak_ = float(np.median(np.concatenate([fit.peak for _, fit in fits])))
-        left_over = [_moved(_left_over(rows[part], fit), fit.peak / self.peak_) for part, fit in fits]
+        parts = list(_fitted(shares(x)))
+        self.peak_ = float(np.median(np.concatenate([fit.peak for _, fit in parts])))
+        left_over = [_moved(_left_over(rows, fit), fit.peak / self.peak_) for rows, fit in parts]
         self.misfit_ = np.concatenate(left_over).mean(axis=0)
-        numbers = self._numbers(rows)
+        numbers = np.concatenate([self._numbers(rows, fit) for rows, fit in parts])
         self.mean_ = numbers.mean(axis=0)
         self.spread_ = np.maximum(numbers.std(axis=0), _LEAST)
 
-    def _numbers(self, rows: Rows) -> Rows:
+    def _numbers(self, rows: Rows, fit: MoyalFit) -> Rows:
         """Return what is compared, ``(n_ls, 3)``: ln of width over peak, misfit, ln of the peak."""
-        out = np.empty((len(rows), 3))
-        for part in blocks(len(rows), _BLOCK):
-            fit = fit_moyal(rows[part])
-            misfit = np.abs(_left_over(rows[part], fit) - self._usual(fit)).max(axis=1)
-            peak = np.log(np.maximum(fit.peak, _LEAST))
-            out[part] = np.stack([np.log(fit.width) - peak, misfit, peak], axis=1)
-        return out
+        misfit = np.abs(_left_over(rows, fit) - self._usual(fit)).max(axis=1)
+        peak = np.log(np.maximum(fit.peak, _LEAST))
+        return np.stack([np.log(fit.width) - peak, misfit, peak], axis=1)
 
     def _score(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
-        pulls = np.abs(self._numbers(shares(x)) - self.mean_) / self.spread_
+        numbers = np.concatenate([self._numbers(rows, fit) for rows, fit in _fitted(shares(x))])
+        pulls = np.abs(numbers - self.mean_) / self.spread_
         return np.asarray(pulls[:, : 3 if self.fixed_scale else 2].max(axis=1))
 
     def _usual(self, fit: MoyalFit) -> Rows:
