@@ -206,6 +206,8 @@ class Detector(ABC):
             UsageError: This detector cannot say where.
         """
         values, judged = self._check(x)
+        if len(values) and judged.all():
+            return self._score_with_bins(values, x)
         score, bins = np.full(len(values), np.nan), np.full(values.shape, np.nan)
         if judged.any():
             score[judged], bins[judged] = self._score_with_bins(_taken(values, judged), _rows(x, judged))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dqmroot.detectors.base import Detector, Progress, Sample, Sees
-from dqmroot.detectors.shapes import check_length, flat, largest
+from dqmroot.detectors.shapes import cached_blocks, check_length, flat, largest
 from dqmroot.errors import UsageError
 from dqmroot.scientific import load_scipy
 
@@ -30,21 +30,44 @@ class _Decomposition(Detector):
                 raise UsageError(f"detector {self.name}: {key} must be at least 1, got {getattr(self, key)}")
 
     def _score(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
-        return largest(flat(self._score_bins(x, sample)), self.k)
+        score = np.empty(len(x))
+        for rows, loss in self._losses(x):
+            score[rows] = largest(loss, self.k)
+        return score
 
     def _score_bins(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
-        return np.square(x.astype(np.float64) - self._reconstruct(x, sample))
+        bins = np.empty(x.shape)
+        for rows, loss in self._losses(x):
+            flat(bins)[rows] = loss
+        return bins
 
     def _score_with_bins(
         self, x: NDArray[np.float32], sample: Sample
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        loss = self._score_bins(x, sample)
-        return largest(flat(loss), self.k), loss
+        score, bins = np.empty(len(x)), np.empty(x.shape)
+        for rows, loss in self._losses(x):
+            score[rows], flat(bins)[rows] = largest(loss, self.k), loss
+        return score, bins
+
+    def _losses(self, x: NDArray[np.float32]) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+        """Give the squared residuals, some rows at a time, so that what is made in between stays in the cache."""
+        weights, values = self._weights(x.reshape(len(x), -1)), x.reshape(len(x), -1)
+        for rows in cached_blocks(values):
+            loss = np.subtract(values[rows], self._expected(weights[rows]), dtype=np.float64)
+            yield rows, np.square(loss, out=loss)
+
+    def _reconstruct(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:
+        return self._expected(self._weights(x.reshape(len(x), -1))).reshape(x.shape)
 
     def _encode(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:
-        return np.asarray(self._weights(flat(x)), np.float32)
+        return np.asarray(self._weights(x.reshape(len(x), -1)), np.float32)
 
-    def _weights(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _weights(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return how much of each component there is in each row, ``(n_ls, components)``."""
+        raise NotImplementedError
+
+    def _expected(self, weights: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return the rows that the components make with these weights."""
         raise NotImplementedError
 
     def _restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -86,12 +109,14 @@ class PCA(_Decomposition):
 
         self.components_ = np.asarray(sk_PCA(n, random_state=self.seed).fit(rows).components_, np.float64)
 
-    def _weights(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray((rows - self.mean_) @ self.components_.T)
+    def _weights(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
+        weights = np.empty((len(values), len(self.components_)))
+        for rows in cached_blocks(values):
+            weights[rows] = (values[rows] - self.mean_) @ self.components_.T
+        return weights
 
-    def _reconstruct(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:
-        out = self.mean_ + self._weights(flat(x)) @ self.components_
-        return np.asarray(out.reshape(x.shape), np.float32)
+    def _expected(self, weights: NDArray[np.float64]) -> NDArray[np.float32]:
+        return np.asarray(self.mean_ + weights @ self.components_, np.float32)
 
 
 class NMF(_Decomposition):
@@ -137,8 +162,8 @@ class NMF(_Decomposition):
         self.components_ = np.asarray(found[1], np.float64) + _TINY
         self.mean_ = rows.mean(axis=0)
 
-    def _weights(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        rows = np.maximum(rows, 0)
+    def _weights(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
+        rows = np.maximum(flat(values), 0)
         gram = self.components_ @ self.components_.T
         projected = rows @ self.components_.T
         weights = np.full(projected.shape, 1.0) * (rows.sum(axis=1, keepdims=True) / self.components_.sum())
@@ -146,5 +171,5 @@ class NMF(_Decomposition):
             weights *= projected / np.maximum(weights @ gram, _TINY)
         return np.asarray(weights)
 
-    def _reconstruct(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:
-        return np.asarray((self._weights(flat(x)) @ self.components_).reshape(x.shape), np.float32)
+    def _expected(self, weights: NDArray[np.float64]) -> NDArray[np.float32]:
+        return np.asarray(weights @ self.components_, np.float32)

@@ -127,12 +127,12 @@ class Preparation:
             me: The lumisections that ``bins`` belong to, not prepared.
         """
         self._check(me)
-        befores = []
-        for step in self.steps:
-            befores.append(me)
-            me = step.apply(me, errors=False)
+        befores = [me]
+        for step in self.steps[:-1]:
+            befores.append(step.apply(befores[-1], errors=False))
         out = np.asarray(bins)
-        for step, before in zip(reversed(self.steps), reversed(befores), strict=True):
+        # Without steps there is nothing to go back to.
+        for step, before in zip(reversed(self.steps), reversed(befores), strict=False):
             out = step.restore(out, before)
         return out
 
