@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dqmroot.kernels.jit import bare_kernel
+from dqmroot.kernels.lanes import add_line, fold_line, fold_lines, put_line, sum_lines
 from dqmroot.kernels.rows import over_rows, rows, target
 from dqmroot.kernels.scale import scale_rows
 from dqmroot.kernels.stream import LARGE, REST, fetch, gather, put, room, take
@@ -118,45 +119,40 @@ def _even_groups(sizes: Array) -> Array:
 @bare_kernel
 def _merge(first, last, flat, sn, sz, sy, zs, ys, xs, even, out, summed, line, mark):  # type: ignore[no-untyped-def]
     ny, nx = len(ys) - 1, len(xs) - 1
-    length = xs[nx] - xs[0]
+    length, low, high = xs[nx] - xs[0], even[0], even[1]
+    pairs = even[2] == 2 and high - low == nx
     for i in range(first, last):
-        for group in range((len(zs) - 1) * ny):
-            c, b = group // ny, group % ny
-            wide = ys[b + 1] - ys[b]
-            corner = i * sn + zs[c] * sz + ys[b] * sy + xs[0]
-            lines, j = (zs[c + 1] - zs[c]) * wide, 0
-            while j < lines:
-                start = corner + j // wide * sz + j % wide * sy
+        for c in range(len(zs) - 1):
+            for b in range(ny):
+                wide = ys[b + 1] - ys[b]
+                start = i * sn + zs[c] * sz + ys[b] * sy + xs[0]
+                lines, other = (zs[c + 1] - zs[c]) * wide, start + (sy if wide > 1 else sz)
                 fetch(flat, start, start + length)
-                if j > 0:
-                    for x in range(length):
-                        put(summed, x, take(summed, x) + take(flat, start + x))
-                elif lines > 1:
-                    # Two at once, as is usual, so that less is loaded and stored.
-                    j += 1
-                    other = corner + (sy if wide > 1 else sz)
+                if lines > 1:
                     fetch(flat, other, other + length)
-                    for x in range(length):
-                        put(summed, x, take(flat, start + x) + take(flat, other + x))
+                if lines == 2 and pairs:
+                    fold_lines(line, room(out, line, mark, nx), flat, start, flat, other, nx)
+                    continue
+                if lines > 1:
+                    sum_lines(summed, 0, flat, start, flat, other, length)
                 else:
-                    for x in range(length):
-                        put(summed, x, take(flat, start + x))
-                j += 1
-            at = room(out, line, mark, nx)
-            low, high = even[0], even[1]
-            for e in range(low + nx - high):
-                a = e if e < low else high + e - low
-                total = 0.0
-                for x in range(xs[a] - xs[0], xs[a + 1] - xs[0]):
-                    total += take(summed, x)
-                put(line, at + a, total)
-            begin, at = xs[low] - xs[0], at + low
-            if even[2] == 1:
-                for a in range(high - low):
-                    put(line, at + a, take(summed, begin + a))
-            else:
-                for a in range(high - low):
-                    put(line, at + a, take(summed, begin + 2 * a) + take(summed, begin + 2 * a + 1))
+                    put_line(summed, 0, flat, start, length)
+                for j in range(2, lines):
+                    other = start + j // wide * sz + j % wide * sy
+                    fetch(flat, other, other + length)
+                    add_line(summed, 0, flat, other, length)
+                at = room(out, line, mark, nx)
+                for e in range(low + nx - high):
+                    a = e if e < low else high + e - low
+                    total = 0.0
+                    for x in range(xs[a] - xs[0], xs[a + 1] - xs[0]):
+                        total += take(summed, x)
+                    put(line, at + a, total)
+                begin, at = xs[low] - xs[0], at + low
+                if even[2] == 1:
+                    put_line(line, at, summed, begin, high - low)
+                else:
+                    fold_line(line, at, summed, begin, high - low)
     room(out, line, mark, REST)
 
 
@@ -167,7 +163,5 @@ def _add_pairs(first, last, flat, sn, sz, sy, nz, ny, nx, out, line, mark):  # t
             for y in range(ny):
                 start = i * sn + z * sz + y * sy
                 fetch(flat, start, start + 2 * nx)
-                at = room(out, line, mark, nx)
-                for a in range(nx):
-                    put(line, at + a, take(flat, start + 2 * a) + take(flat, start + 2 * a + 1))
+                fold_line(line, room(out, line, mark, nx), flat, start, nx)
     room(out, line, mark, REST)

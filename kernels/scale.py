@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dqmroot.kernels.jit import bare_kernel
+from dqmroot.kernels.lanes import put_line, scale_line, sum_line
 from dqmroot.kernels.rows import lines, over_rows, rows, target
 from dqmroot.kernels.stream import PIECE, REST, fetch, gather, room, take
 
@@ -160,8 +161,7 @@ def _row_sums(first, last, flat, sn, sz, sy, nz, ny, nx, out):  # type: ignore[n
                 for p in range(begin, begin + nx, PIECE):
                     stop = min(p + PIECE, begin + nx)
                     fetch(flat, p, stop)
-                    for x in range(p, stop):
-                        total += take(flat, x)
+                    total += sum_line(flat, p, stop - p)
         out[i] = total
 
 
@@ -180,8 +180,7 @@ def _normalise(first, last, flat, signs, nx, maximum, divisor, negative, out, fa
         for i in range(block, end):
             row, total, below = i * nx, 0.0, 0
             if maximum is None:
-                for x in range(row, row + nx):
-                    total += take(flat, x)
+                total = sum_line(flat, row, nx)
             else:
                 # What is not negative has the order of whole numbers, NaN last.
                 top = signs.dtype.type(0)
@@ -201,9 +200,7 @@ def _normalise(first, last, flat, signs, nx, maximum, divisor, negative, out, fa
             for p in range(row, row + nx, PIECE):
                 size = min(PIECE, row + nx - p)
                 fetch(flat, p, p + size)
-                at = room(out, line, mark, size)
-                for x in range(size):
-                    line[np.uintp(at + x)] = flat[np.uintp(p + x)] * by
+                scale_line(line, room(out, line, mark, size), flat, p, size, by)
     room(out, line, mark, REST)
 
 
@@ -250,8 +247,10 @@ def _multiply(first, last, flat, sn, sz, sy, nz, ny, nx, factor, out, line, mark
                     begin, size = i * sn + z * sz + y * sy + p, min(PIECE, nx - p)
                     fetch(flat, begin, begin + size)
                     at = room(out, line, mark, size)
-                    for x in range(size):
-                        line[np.uintp(at + x)] = flat[np.uintp(begin + x)] * by
+                    if by == 1.0:
+                        put_line(line, at, flat, begin, size)
+                    else:
+                        scale_line(line, at, flat, begin, size, by)
     room(out, line, mark, REST)
 
 

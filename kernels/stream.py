@@ -27,7 +27,7 @@ Array = NDArray[Any]
 PIECE = 256
 
 # Results of so many bytes are not in the caches when they are needed next.
-LARGE = 1 << 28
+LARGE = 1 << 27
 # So much lies in the second cache anyway.
 _NEAR = 1 << 20
 # Bytes of a cache line, and how far ahead memory is asked for.
