@@ -11,7 +11,8 @@ import numpy as np
 
 def unpack(packed: dict[str, Any]) -> np.ndarray:
     """The same steps as `dqmroot.unpack` in store.js."""
-    raw = zlib.decompress(base64.b64decode(packed["data"]))
+    raw = base64.b64decode(packed["data"])
+    raw = raw if packed.get("plain") else zlib.decompress(raw)
     values = np.frombuffer(raw, "<" + packed["type"]).reshape(packed["shape"])
     if "low" not in packed:
         return values

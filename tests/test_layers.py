@@ -53,7 +53,7 @@ HOMES = {
     "uproot": {"io"},
     "h5py": {"io"},
     "pyarrow": {"io", "conditions"},
-    "deflate": {"io", "reports"},
+    "deflate": {"io", "reports", "examples"},
     "cramjam": {"io"},
     "xxhash": {"io"},
     "fsspec": {"io"},

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import shutil
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from dqmroot.batch.nursery import environment_kept, nursery
 from dqmroot.batch.plan import Piece, Plan, plan_pieces, plan_runs
 from dqmroot.batch.results import read_head
 from dqmroot.batch.told import Log, Told, lumi_ranges, write_ending
-from dqmroot.batch.training import check_training, train_missing
+from dqmroot.batch.training import check_mes, check_training, train_missing
 from dqmroot.batch.work import CertifyRun, IndexFiles, ScorePiece, digest
 from dqmroot.combine import TRAINED, combine_flags
 from dqmroot.config import Campaign, Inputs, Training, parse_ranges
@@ -64,6 +65,8 @@ def dry_run(campaign: Campaign) -> tuple[Plan, Told]:
         except InputError as error:
             told.errors[path] = str(error)
     indices, told.copies = unique_files(found)
+    if campaign.training is not None and not models:
+        check_mes(campaign.training, [index.path for index in indices])
     return _plan(campaign, indices, mes, [model.me for model in models if model.spans_lumis]), told
 
 
@@ -154,7 +157,8 @@ def selection_of(part: Inputs | Training, table: str) -> dict[str, Any]:
     }
 
 
-_FILES = 10
+_MOST, _JOBS = 25, 8  # files in one job, as long as there are so many jobs
+_HELD = 4  # runs that wait for their certification
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,16 +222,18 @@ class _Running:
 
     def run(self, paths: Sequence[str], retrain: bool) -> Told:
         """Do all steps."""
-        indices = self._index(paths)
+        folder = model_place(self.campaign)
+        models = find_models(folder)
+        training = self.campaign.training
+        indices = self._index(paths, tuple(model.me for model in models) or (training.mes if training else ()))
         if not indices:
             write_ending(self.out, self.told, paths, indices, Plan((), (), (), np.empty(0, np.uint64), ()))
             return self.told
-        folder = model_place(self.campaign)
         trained = train_missing(self.campaign, folder, indices, self.jobs, self.told, retrain=retrain)
         if trained and not self.campaign.resources.scheduler:
             # Fresh workers without what TensorFlow keeps; a scheduler that others use is left alone.
             self.client.restart()
-        models = find_models(folder)
+        models = find_models(folder) if trained or not models else models
         plan = _plan(self.campaign, indices, [model.me for model in models], [m.me for m in models if m.spans_lumis])
         if not plan.n_lumis:
             raise EmptySelectionError("inputs: no lumisection left after selection")
@@ -302,14 +308,12 @@ class _Running:
             self.told.failures.append(row)
         return found
 
-    def _index(self, paths: Sequence[str]) -> list[FileIndex]:
+    def _index(self, paths: Sequence[str], mes: tuple[str, ...]) -> list[FileIndex]:
         folder = str(self.out / "index")
         paths, self.told.older = latest_versions(paths)
-        training = self.campaign.training
-        known = [model.me for model in find_models(model_place(self.campaign))]
-        mes = tuple(known or (training.mes if training else ()))
         # Some at a time, as one takes no longer than to hand it out; then each that failed by itself, as often as is asked for.
-        groups = [tuple(paths[i : i + _FILES]) for i in range(0, len(paths), _FILES)]
+        size = max(1, min(_MOST, len(paths) // _JOBS))
+        groups = [tuple(paths[i : i + size]) for i in range(0, len(paths), size)]
         found: dict[str, FileIndex] = {}
         for some in (groups, None):
             left = some or [(path,) for path in paths if path not in found]
@@ -326,7 +330,8 @@ class _Running:
     def _score(self, plan: Plan, folder: Path, digests: Mapping[str, str], runs: _Runs) -> dict[str, Piece]:
         """Score what is missing, and return the file of results of each piece that is there.
 
-        A run is certified as soon as its last piece is there, so that no worker waits for all others to end.
+        A run is certified soon after its last piece is there, not when all are; a few wait until the last pieces are at work, so
+        that no worker is idle while another puts the last run together.
         """
         by_path = {index.path: index for index in plan.files}
         dcs = None if self.campaign.inputs.dcs is None else RunMask.from_json(self.campaign.inputs.dcs)
@@ -355,17 +360,26 @@ class _Running:
             work[name] = (call, _label(piece))
         there = _by_run({targets[name]: piece for name, piece in names.items() if name not in missing})
         left = Counter(run for piece in missing.values() for run in piece.runs)
+        held: deque[Job] = deque()
+        ahead = len(missing)
 
         def certify(name: str) -> Iterable[Job]:
             from dqmroot.batch.engine import Job
 
-            piece = missing[name]
-            for run in piece.runs:
-                there.setdefault(run, {})[targets[name]] = piece
+            nonlocal ahead
+            ahead -= 1
+            for run in missing[name].runs:
+                there.setdefault(run, {})[targets[name]] = missing[name]
                 left[run] -= 1
                 if left[run] == 0:
                     made, call = runs.call(run, there[run])
-                    yield Job(f"certify-{made}", call, f"run {run}", first=True)
+                    held.append(Job(f"certify-{made}", call, f"run {run}", priority=int(ahead < _HELD)))
+            if len(held) > _HELD:
+                yield held.popleft()
+            while held and ahead < _HELD:
+                job = held.popleft()
+                # Those of before fill the time when nothing is left to score.
+                yield job if job.priority else dataclasses.replace(job, priority=-1)
 
         done = self.jobs("score", work, {name: len(piece.keys) for name, piece in missing.items()}, certify)
         for value in done.values():

@@ -27,13 +27,13 @@ class Job:
         key: Its name in Dask, ``"score-…"``.
         work: What a worker calls, with ``True`` where it is the last try.
         label: What it is, for a person.
-        first: Whether it goes before all others that wait, with Dask too.
+        priority: Of what waits at the scheduler, the highest goes first.
     """
 
     key: str
     work: Callable[[bool], Any]
     label: str
-    first: bool = False
+    priority: int = 0
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,9 @@ def _pass(
 
     def hand_out(n: int) -> None:
         for job in [waiting.popleft() for _ in range(min(n, len(waiting)))]:
-            future = client.submit(job.work, last, key=f"{job.key}-{attempt}", pure=False, priority=int(job.first))
+            # Under one first word: of each group of names Dask sends the first few to workers that are busy with others.
+            key = f"dqmroot-{attempt}-{job.key}"
+            future = client.submit(job.work, last, key=key, pure=False, priority=job.priority)
             running[future] = job
             stream.add(future)
 

@@ -20,13 +20,14 @@ from dqmroot.errors import EmptySelectionError, InputError
 from dqmroot.files import write_text
 from dqmroot.io.formats import list_mes
 from dqmroot.io.names import is_glob
+from dqmroot.io.nanodqmio.plan import Query
 from dqmroot.io.storage.source import expand
 from dqmroot.model import load_models, save_models
 from dqmroot.prepare import Preparation
 from dqmroot.selection import Selection
 from dqmroot.threshold import parse_working_point
 
-__all__ = ["check_training", "train_missing"]
+__all__ = ["check_mes", "check_training", "train_missing"]
 
 Jobs = Callable[[str, Mapping[str, tuple[Any, str]]], dict[str, Any]]
 
@@ -47,6 +48,25 @@ def check_training(training: Training) -> None:
         parse_ranges(training.runs, "training.runs")
     if training.lumis is not None:
         parse_ranges(training.lumis, "training.lumis")
+
+
+def check_mes(training: Training, inputs: Sequence[str]) -> None:
+    """Find out whether the files to learn from have what ``mes`` asks for; as few of them are read as tell it.
+
+    Args:
+        training: Its settings.
+        inputs: The inputs, which are learnt from where the training names no files of its own.
+
+    Raises:
+        UnknownNameError: Something asked for is in none of them.
+        InputError: None of the files that the training names is there.
+    """
+    query = Query(training.mes, scope="all")
+    for path in inputs if training.files is None else expand(training.files):
+        query.takes([me.name for me in list_mes([path], errors=[]) if me.axes])
+        if not query.absent():
+            return
+    query.check("the files to learn from")
 
 
 def train_missing(

@@ -1,4 +1,4 @@
-"""Arrays as text that a script can carry: the smallest type that holds them, deflated, in base64."""
+"""Arrays as text that a script can carry: the smallest type that holds them, deflated where that helps, in base64."""
 
 from __future__ import annotations
 
@@ -17,13 +17,21 @@ _LEVELS = 65534  # 65535 is NaN
 
 
 def pack(array: NDArray[Any]) -> dict[str, Any]:
-    """Pack an array of type u1, i1, u2, u4, f4 or f8 as it is."""
+    """Pack an array of type u1, i1, u2, u4, f4 or f8 as it is; what deflate makes nothing of is only written as text."""
     kind = f"{array.dtype.kind}{array.dtype.itemsize}"
     if kind not in {"u1", "i1", "u2", "u4", "f4", "f8"}:
         raise TypeError(f"no packing for arrays of {array.dtype}")
     raw = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
-    text = base64.b64encode(deflate.zlib_compress(raw, 1)).decode("ascii")
-    return {"type": kind, "shape": list(array.shape), "data": text}
+    packed: dict[str, Any] = {"type": kind, "shape": list(array.shape)}
+    if kind == "u2" and not _repeats(array):
+        return {**packed, "data": base64.b64encode(raw).decode("ascii"), "plain": True}
+    return {**packed, "data": base64.b64encode(deflate.zlib_compress(raw, 1)).decode("ascii")}
+
+
+def _repeats(levels: NDArray[np.uint16]) -> bool:
+    """Tell whether many bins hold what the bin before holds, as empty and masked ones do."""
+    flat = levels.reshape(-1)
+    return bool(8 * np.count_nonzero(flat[1:] == flat[:-1]) > flat.size)
 
 
 def pack_exact(values: ArrayLike) -> dict[str, Any]:

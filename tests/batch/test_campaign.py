@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -23,7 +24,8 @@ from dqmroot.batch import campaign as module
 from dqmroot.batch.campaign import dry_run
 from dqmroot.certification import load_certification
 from dqmroot.config import Campaign, Inputs, Training
-from dqmroot.errors import InputError
+from dqmroot.errors import InputError, UnknownNameError
+from dqmroot.io.formats import list_mes
 from dqmroot.pipeline import certify_files
 
 Run = Callable[..., Any]
@@ -322,6 +324,24 @@ def test_a_dry_run_writes_nothing(campaign: Campaign) -> None:
     assert not Path(campaign.output.folder).exists()
 
 
+def test_a_dry_run_tells_what_no_file_has(campaign: Campaign, tmp_path: Path) -> None:
+    output = dataclasses.replace(campaign.output, model=str(tmp_path / "models"))
+    known = {me.name for me in list_mes(campaign.inputs.files) if me.axes}
+    name = min(known)
+    for mes, absent in (((name, "**"), None), ((name + "x",), name + "x"), (("**", "Pixle/*"), "Pixle/*")):
+        training = Training(mes=mes, detector="pca")
+        asked = dataclasses.replace(campaign, output=output, training=training)
+        if absent is None:
+            assert dry_run(asked)[0].n_lumis == 120
+            continue
+        with pytest.raises(
+            UnknownNameError, match=f"unknown monitoring element {re.escape(repr(absent))} in the files"
+        ) as told:
+            dry_run(asked)
+        assert name in str(told.value)
+    assert not (tmp_path / "models").exists()
+
+
 def test_no_model_and_no_training_is_told(campaign: Campaign, tmp_path: Path) -> None:
     output = dataclasses.replace(campaign.output, model=str(tmp_path / "nothing"))
     with pytest.raises(InputError, match=r"no model, and the campaign has no \[training\]"):
@@ -404,7 +424,7 @@ def test_ctrl_c_is_told_in_two_lines_and_the_next_run_goes_on(
     listening = [python, option, listens + code, *words]
     process = subprocess.Popen(listening, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
-        while process.poll() is None and not any('"index"' in line for line in _lines(out / "log.jsonl")):
+        while process.poll() is None and not any('"cluster"' in line for line in _lines(out / "log.jsonl")):
             time.sleep(0.01)
         # As a terminal does: to the campaign and all its workers.
         os.killpg(process.pid, signal.SIGINT)

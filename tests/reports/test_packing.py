@@ -22,6 +22,16 @@ def test_arrays_keep_type_shape_and_values(kind: str) -> None:
     assert np.array_equal(unpack(packed), array)
 
 
+def test_only_what_shrinks_is_deflated() -> None:
+    noise = np.random.default_rng(5).integers(0, 2**16, (40, 50)).astype(np.uint16)
+    sparse = np.where(noise < 2**13, noise, 0).astype(np.uint16)
+    assert pack(noise)["plain"]
+    assert "plain" not in pack(sparse)
+    assert len(pack(sparse)["data"]) < len(pack(noise)["data"]) / 2
+    for array in (noise, sparse):
+        assert np.array_equal(unpack(json.loads(json.dumps(pack(array)))), array)
+
+
 def test_other_types_are_refused() -> None:
     with pytest.raises(TypeError, match="no packing for arrays of complex128"):
         pack(np.zeros(3, complex))

@@ -32,8 +32,9 @@ const dqmroot = { GOOD: 0, BAD: 1, NO_SCORE: 2, NO_CUT: 3, ABSENT: 4 };
 
   /** Unpack what packing.py packed: {values, shape}. */
   dqmroot.unpack = async (packed) => {
-    const stream = new Blob([dqmroot.bytes(packed.data)]).stream().pipeThrough(new DecompressionStream("deflate"));
-    let values = new KINDS[packed.type](await new Response(stream).arrayBuffer());
+    const bytes = dqmroot.bytes(packed.data);
+    const deflated = () => new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    let values = new KINDS[packed.type](packed.plain ? bytes.buffer : await new Response(deflated()).arrayBuffer());
     if ("low" in packed) {
       const levels = values;
       values = new Float64Array(levels.length);
