@@ -342,9 +342,11 @@ def sweep_calls(shape: tuple[int, ...], dtype: Any) -> dict[str, tuple[Call, Cal
     inner = tuple((0, size) for size in shape[1:])
     twos = tuple(2 if size % 2 == 0 else 1 for size in shape[1:])
     cuts = [np.arange(0, size + 1, by) for size, by in zip(shape[1:], twos, strict=True)]
+    groups = bins.groups_of(cuts)
     half = tuple((0, max(1, size // 2)) for size in shape[1:])
     cut = (slice(None), *(slice(*pair) for pair in half))
     r, k = x.mean(axis=0), min(10, bins_of)
+    wide = r.astype(np.float64)
     columns = (n, *[1] * (x.ndim - 1))
     divisor, place = np.arange(1.0, n + 1), np.arange(n)
     begin, one = np.maximum(place - 4, 0), np.ones(n)
@@ -373,7 +375,7 @@ def sweep_calls(shape: tuple[int, ...], dtype: Any) -> dict[str, tuple[Call, Cal
 
     return {
         "rebin": (lambda: chain.prepare(x, inner, twos), rebinned),
-        "merge": (lambda: bins.merge(x, cuts), rebinned),
+        "merge": (lambda: bins.merge(x, groups), rebinned),
         "crop": (lambda: chain.prepare(x, half, (1,) * (x.ndim - 1)), lambda: np.ascontiguousarray(x[cut]).copy()),
         "normalise": (
             lambda: scale.normalise(x, "integral", inner),
@@ -386,7 +388,7 @@ def sweep_calls(shape: tuple[int, ...], dtype: Any) -> dict[str, tuple[Call, Cal
         "divisors": (lambda: scale.divisors(x, "integral"), lambda: x.sum(axis=axes, dtype=np.float64)),
         "row sums": (lambda: scale.row_sums(x), lambda: x.sum(axis=axes, dtype=np.float64)),
         "scale rows": (lambda: scale.scale_rows(x, divisor), lambda: (x / by).astype(dtype)),
-        "linear": (lambda: scale.linear(x, r, r), lambda: (x - r) / r),
+        "linear": (lambda: scale.linear(x, wide, wide), lambda: ((x - wide) / wide).astype(dtype)),
         "loss map": (lambda: top.differences(x, r), lambda: np.square(np.subtract(x, r, dtype=np.float64))),
         "top": (lambda: top.top_mean(x, r, k), lambda: best_mean(x)),
         "smooth": (

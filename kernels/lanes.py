@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["add_line", "fold_line", "fold_lines", "put_line", "scale_line", "sum_line", "sum_lines"]
+__all__ = ["add_line", "fold_line", "fold_lines", "put_line", "scale_line", "sum_line", "sum_lines", "top_line"]
 
 _LANES = 8
 _DOUBLE, _INT = ir.DoubleType(), ir.IntType(32)
@@ -41,19 +41,36 @@ class _Line:
         name = f"llvm.masked.{name}.v{lanes}{letter}{8 * self._size}.p0"
         return self._builder.call(cgutils.get_or_insert_function(self._builder.module, kind, name), arguments)
 
-    def take(self, x: Any, left: Any, lanes: int = _LANES) -> Any:
-        """Values ``x`` to ``x + lanes``, those behind the first ``left`` as 0."""
+    def raw(self, x: Any, left: Any, lanes: int = _LANES) -> Any:
+        """Values ``x`` to ``x + lanes`` as they are, those behind the first ``left`` as 0."""
         builder = self._builder
         where, vector = self._where(x, lanes)
         if left is None:
-            value = builder.load(where, align=self._size)
-        else:
-            mask = _first(builder, left, lanes)
-            value = self._masked("load", lanes, vector, [where, _INT(self._size), mask, vector(None)])
-        wide = ir.VectorType(_DOUBLE, lanes)
+            return builder.load(where, align=self._size)
+        mask = _first(builder, left, lanes)
+        return self._masked("load", lanes, vector, [where, _INT(self._size), mask, vector(None)])
+
+    def take(self, x: Any, left: Any, lanes: int = _LANES) -> Any:
+        """The same as float64."""
+        return self.widen(self.raw(x, left, lanes), ir.VectorType(_DOUBLE, lanes))
+
+    def widen(self, value: Any, wide: Any) -> Any:
+        """A value, or a vector, as float64."""
         if self._float:
-            return value if self._value == _DOUBLE else builder.fpext(value, wide)
-        return (builder.sitofp if self._signed.signed else builder.uitofp)(value, wide)
+            return value if self._value == _DOUBLE else self._builder.fpext(value, wide)
+        return (self._builder.sitofp if self._signed.signed else self._builder.uitofp)(value, wide)
+
+    def whole(self) -> Any:
+        """The type of eight whole numbers of the same size."""
+        return ir.VectorType(ir.IntType(8 * self._size), _LANES)
+
+    def signed(self) -> bool:
+        """Whether a value below 0 has its first bit set."""
+        return self._float or self._signed.signed
+
+    def number(self, bits: Any) -> Any:
+        """The value, as float64, that has the bits of a whole number."""
+        return self.widen(self._builder.bitcast(bits, self._value), _DOUBLE)
 
     def put(self, x: Any, left: Any, value: Any) -> None:
         """Store values ``x`` to ``x + 8``, only the first ``left`` of them."""
@@ -181,17 +198,69 @@ def scale_line(_, to, at, flat, begin, n, by):  # type: ignore[no-untyped-def]  
     return types.void(to, types.intp, flat, types.intp, types.intp, types.float64), code
 
 
+def _reduce(builder: Any, name: str, vector: Any) -> Any:
+    """One number of a vector of whole numbers."""
+    element = vector.type.element
+    kind = ir.FunctionType(element, [vector.type])
+    name = f"llvm.vector.reduce.{name}.v{_LANES}i{element.width}"
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [vector])
+
+
+def _total(builder: Any, vector: Any) -> Any:
+    kind = ir.FunctionType(_DOUBLE, [_DOUBLE, _WIDE])
+    call = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.fadd.v{_LANES}f64")
+    return builder.call(call, [_DOUBLE(0.0), vector], fastmath=("reassoc",))
+
+
+def _sign(builder: Any, line: _Line, bits: Any) -> Any:
+    """Whether the first bit of a number is set."""
+    if not line.signed():
+        return ir.IntType(1)(0)
+    number = _reduce(builder, "or", builder.load(bits))
+    return builder.icmp_signed("<", number, number.type(0))
+
+
 @intrinsic
 def sum_line(_, flat, begin, n):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """Return the sum of ``flat[begin:begin+n]``."""
+    """Return the sum of ``flat[begin:begin+n]``, and whether one of them may be negative: -0 and NaN may have a sign, too."""
+    result = types.Tuple((types.float64, types.boolean))
 
     def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         (line,) = _lines(context, builder, signature, arguments, 0)
-        total = cgutils.alloca_once_value(builder, _WIDE(None))
-        more = lambda x, left: builder.fadd(builder.load(total), line.take(x, left))  # noqa: E731
-        _each(builder, arguments[2], lambda x, left: builder.store(more(x, left), total))
-        kind = ir.FunctionType(_DOUBLE, [_DOUBLE, _WIDE])
-        call = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.fadd.v{_LANES}f64")
-        return builder.call(call, [_DOUBLE(0.0), builder.load(total)], fastmath=("reassoc",))
+        total, bits = (cgutils.alloca_once_value(builder, kind(None)) for kind in (_WIDE, line.whole()))
 
-    return types.float64(flat, types.intp, types.intp), code
+        def do(x: Any, left: Any) -> None:
+            values = line.raw(x, left)
+            builder.store(builder.fadd(builder.load(total), line.widen(values, _WIDE)), total)
+            builder.store(builder.or_(builder.load(bits), builder.bitcast(values, line.whole())), bits)
+
+        _each(builder, arguments[2], do)
+        return context.make_tuple(builder, result, [_total(builder, builder.load(total)), _sign(builder, line, bits)])
+
+    return result(flat, types.intp, types.intp), code
+
+
+@intrinsic
+def top_line(_, flat, begin, n):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """Return the largest of ``flat[begin:begin+n]``, and the second of `sum_line`.
+
+    It is at least 0, and NaN where there is a NaN without a sign.
+    """
+    result = types.Tuple((types.float64, types.boolean))
+
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        (line,) = _lines(context, builder, signature, arguments, 0)
+        top, bits = (cgutils.alloca_once_value(builder, line.whole()(None)) for _ in range(2))
+        larger = builder.icmp_signed if line.signed() else builder.icmp_unsigned
+
+        def do(x: Any, left: Any) -> None:
+            # What is not negative has the order of whole numbers, NaN last.
+            values, best = builder.bitcast(line.raw(x, left), line.whole()), builder.load(top)
+            builder.store(builder.select(larger(">", values, best), values, best), top)
+            builder.store(builder.or_(builder.load(bits), values), bits)
+
+        _each(builder, arguments[2], do)
+        best = _reduce(builder, "smax" if line.signed() else "umax", builder.load(top))
+        return context.make_tuple(builder, result, [line.number(best), _sign(builder, line, bits)])
+
+    return result(flat, types.intp, types.intp), code

@@ -59,18 +59,20 @@ def rows(array: Array) -> Rows:
 
     It is copied only if its x axis is not contiguous or its type is unusual.
     """
-    flags = array.flags
     if array.dtype not in _KNOWN or not array.dtype.isnative:
         array = array.astype(
             np.float32 if array.dtype == np.float16 else np.uint8 if array.dtype == bool else np.float64
         )
-        flags = array.flags
+    flags = array.flags
     if array.ndim > 4:
         raise ValueError(f"at most three axes of bins; got shape {array.shape}")
-    n, *bins = array.shape
-    z, y, x = (1, 1, 1, *bins)[-3:]
+    if array.ndim == 2:
+        (n, x), z, y = array.shape, 1, 1
+    else:
+        n, *bins = array.shape
+        z, y, x = (1, 1, 1, *bins)[-3:]
     if flags.c_contiguous and flags.aligned:
-        flat = array.reshape(-1)
+        flat = array.ravel()
         flat.flags.writeable = False
         return Rows(flat, (z * y * x, y * x, x), (n, z, y, x))
     four = array.reshape(n, z, y, x) if array.ndim < 4 else array

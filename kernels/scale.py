@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dqmroot.kernels.jit import bare_kernel
-from dqmroot.kernels.lanes import put_line, scale_line, sum_line
+from dqmroot.kernels.lanes import put_line, scale_line, sum_line, top_line
 from dqmroot.kernels.rows import lines, over_rows, rows, target
-from dqmroot.kernels.stream import PIECE, REST, fetch, gather, room, take
+from dqmroot.kernels.stream import PIECE, REST, fetch, gather, room
 
 __all__ = [
+    "NARROW",
     "Region",
     "divisors",
     "linear",
@@ -28,14 +29,10 @@ Region = tuple[tuple[int, int], ...]
 # None is known when a loop is compiled, so that the integral gets a loop of its own.
 _MAXIMUM = {"integral": None, "maximum": True}
 # So many bins are worked on twice in a row.
-_CACHED = 1 << 11
-
-# The same in a loop over them that is not compiled.
 _CACHED_ROWS = 1 << 17
 
-# Rows of so few bins NumPy multiplies faster.
-_NARROW = 8
-_LANES = 8
+NARROW = 8
+"""Rows of fewer bins NumPy works on faster."""
 
 
 def normalise(
@@ -60,10 +57,9 @@ def normalise(
     made = target(out, shape, values.dtype if dtype is None else dtype)
     divisor, negative, result = np.empty(shape[0]), np.empty(shape[0], np.int64), made.reshape(-1)
     if whole and strides[0] == size == shape[3]:
-        work = (flat, _signs_of(flat), size, _MAXIMUM[mode], divisor, negative, result)
-        over_rows(
-            _normalise, shape[0], flat.nbytes, *work, own=lambda first: (*_cell_of(flat), *gather(result, first * size))
-        )
+        work = (flat, size, _MAXIMUM[mode], divisor, negative, result)
+        own = lambda first: (np.empty(1), *gather(result, first * size))  # noqa: E731
+        over_rows(_normalise, shape[0], flat.nbytes, *work, own=own)
     else:
         box = (flat, *strides, *_box(region or (), shape, whole=whole), _MAXIMUM[mode], divisor, negative)
         over_rows(_by_parts, shape[0], flat.nbytes, box, (flat, *strides, *shape[1:]), divisor, result)
@@ -73,12 +69,12 @@ def normalise(
 def _by_parts(first: int, last: int, box: tuple[Any, ...], work: tuple[Any, ...], divisor: Array, out: Array) -> None:
     """Find divisors, and divide, so few rows at a time that they are still in the cache when they are divided."""
     find, by, size = cast("Any", _find_divisors), cast("Any", _multiply), math.prod(work[4:])
-    memory, (line, mark) = np.empty(_LANES), gather(out, first * size)
+    line, mark = gather(out, first * size)
     inverse = np.empty(len(divisor))
     step = max(1, _CACHED_ROWS // max(size, 1))
     for begin in range(first, last, step):
         end = min(begin + step, last)
-        find(begin, end, *box, memory)
+        find(begin, end, *box)
         inverse[begin:end] = 1.0 / divisor[begin:end]
         by(begin, end, *work, inverse, out, line, mark)
 
@@ -98,19 +94,8 @@ def divisors(values: Array, mode: str) -> tuple[Array, Array]:
     negative = np.empty(shape[0], np.int64)
     box = _box((), shape, whole=True)
     work = (flat, *strides, *box, _MAXIMUM[mode], divisor, negative)
-    over_rows(_find_divisors, shape[0], flat.nbytes, *work, own=lambda _: (np.empty(_LANES),))
+    over_rows(_find_divisors, shape[0], flat.nbytes, *work)
     return divisor, negative
-
-
-def _cell_of(flat: Array) -> tuple[Array, Array, Array]:
-    """Memory for one number, and for one value, as `_signs_of` has it and as it is."""
-    cell = np.zeros(1, flat.dtype)
-    return np.empty(1), _signs_of(cell), cell
-
-
-def _signs_of(flat: Array) -> Array:
-    """The same memory as whole numbers, which are below 0 where a floating number has the sign bit."""
-    return flat.view(f"i{flat.itemsize}") if flat.dtype.kind == "f" else flat
 
 
 def _box(region: Region, shape: tuple[int, ...], *, whole: bool) -> tuple[int, ...]:
@@ -134,7 +119,7 @@ def scale_rows(values: Array, divisor: Array, dtype: DTypeLike | None = None, ou
     result = made.reshape(-1)
     with np.errstate(divide="ignore"):
         factor = 1.0 / np.asarray(divisor, np.float64)
-    if values.ndim == 2 and values.shape[1] < _NARROW and values.dtype.kind == "f":
+    if values.ndim == 2 and values.shape[1] < NARROW and values.dtype.kind == "f":
         over_rows(_multiply_narrow, shape[0], result.nbytes, values, factor, made.reshape(values.shape))
         return made.reshape(values.shape)
     work = (flat, *strides, *shape[1:], factor, result)
@@ -161,79 +146,51 @@ def _row_sums(first, last, flat, sn, sz, sy, nz, ny, nx, out):  # type: ignore[n
                 for p in range(begin, begin + nx, PIECE):
                     stop = min(p + PIECE, begin + nx)
                     fetch(flat, p, stop)
-                    total += sum_line(flat, p, stop - p)
+                    total += sum_line(flat, p, stop - p)[0]
         out[i] = total
 
 
 @bare_kernel
-def _normalise(first, last, flat, signs, nx, maximum, divisor, negative, out, factor, cell, value, line, mark):  # type: ignore[no-untyped-def]
-    """Divide rows, and write them by way of ``line`` and ``mark``.
-
-    ``signs`` is ``flat`` as whole numbers, ``cell`` one such number, and ``value`` the same memory as ``flat`` has it.
-    """
-    # Few rows at a time, so that they are still in the cache when they are divided.
-    step = max(1, _CACHED // max(nx, 1))
-    for block in range(first, last, step):
-        end, bits = min(block + step, last), signs.dtype.type(0)
-        for x in range(block * nx, end * nx):
-            bits = signs.dtype.type(bits | signs[np.uintp(x)])
-        for i in range(block, end):
-            row, total, below = i * nx, 0.0, 0
-            if maximum is None:
-                total = sum_line(flat, row, nx)
-            else:
-                # What is not negative has the order of whole numbers, NaN last.
-                top = signs.dtype.type(0)
-                for x in range(row, row + nx):
-                    top = signs.dtype.type(max(top, signs[np.uintp(x)]))
-                cell[0] = top
-                total = np.float64(value[0])
-            # Most rows have no negative value: they are counted only where a sign is set, which -0 and NaN may have, too.
-            for x in range(row, row + nx if bits < 0 else row):
-                below += flat[np.uintp(x)] < 0
-                total = np.nan if np.isnan(flat[np.uintp(x)]) else total
-            negative[i] = below
-            divisor[i] = total if total > 0.0 and total < np.inf else np.nan
-            # It comes from memory: what the compiler sees to be 1 / x it would turn into many divisions.
-            factor[0] = 1.0 / divisor[i]
-            by = factor[0]
-            for p in range(row, row + nx, PIECE):
-                size = min(PIECE, row + nx - p)
-                fetch(flat, p, p + size)
-                scale_line(line, room(out, line, mark, size), flat, p, size, by)
+def _normalise(first, last, flat, nx, maximum, divisor, negative, out, factor, line, mark):  # type: ignore[no-untyped-def]
+    for i in range(first, last):
+        row, below = i * nx, 0
+        total, sign = sum_line(flat, row, nx) if maximum is None else top_line(flat, row, nx)
+        # Most rows have no negative value: they are counted only where a sign is set.
+        for x in range(row, row + nx if sign else row):
+            below += flat[np.uintp(x)] < 0
+            total = np.nan if np.isnan(flat[np.uintp(x)]) else total
+        negative[i] = below
+        divisor[i] = total if total > 0.0 and total < np.inf else np.nan
+        # It comes from memory: what the compiler sees to be 1 / x it would turn into many divisions.
+        factor[0] = 1.0 / divisor[i]
+        for p in range(row, row + nx, PIECE):
+            size = min(PIECE, row + nx - p)
+            fetch(flat, p, p + size)
+            scale_line(line, room(out, line, mark, size), flat, p, size, factor[0])
     room(out, line, mark, REST)
 
 
 @bare_kernel
 def _find_divisors(  # type: ignore[no-untyped-def]
-    first, last, flat, sn, sz, sy, z0, z1, y0, y1, x0, x1, maximum, divisor, negative, lanes
+    first, last, flat, sn, sz, sy, z0, z1, y0, y1, x0, x1, maximum, divisor, negative
 ):
     for i in range(first, last):
-        total = 0.0
-        below: Any = 0
-        for j in range(_LANES):
-            lanes[j] = -np.inf
+        total, below = 0.0, 0
         for z in range(z0, z1):
             for y in range(y0, y1):
-                begin, middle = i * sn + z * sz + y * sy, x1 - (x1 - x0) % _LANES
+                begin = i * sn + z * sz + y * sy
                 fetch(flat, begin + x0, begin + x1)
-                for x in range(x0, x1):
-                    value = take(flat, begin + x)
-                    total += value
-                    below += value < 0.0
-                for x in range(x0, middle if maximum is not None else x0, _LANES):
-                    for j in range(_LANES):
-                        value = take(flat, begin + x + j)
-                        lanes[j] = value if value > lanes[j] else lanes[j]  # noqa: FURB136 - max() is not vectorised
-                for x in range(middle if maximum is not None else x1, x1):
-                    value = take(flat, begin + x)
-                    lanes[0] = value if value > lanes[0] else lanes[0]  # noqa: FURB136
+                part, sign = (
+                    sum_line(flat, begin + x0, x1 - x0) if maximum is None else top_line(flat, begin + x0, x1 - x0)
+                )
+                for x in range(begin + x0, begin + x1 if sign else begin + x0):
+                    below += flat[np.uintp(x)] < 0
+                    part = np.nan if np.isnan(flat[np.uintp(x)]) else part
+                if maximum is None or np.isnan(part):
+                    total += part
+                elif part > total:  # which a NaN never lets happen
+                    total = part
         negative[i] = below
-        if maximum is not None and not np.isnan(total):
-            # The sum carries a NaN of any bin; a comparison would skip it.
-            total = lanes[0]
-            for j in range(1, _LANES):
-                total = max(total, lanes[j])
         divisor[i] = total if total > 0.0 and total < np.inf else np.nan
 
 

@@ -36,7 +36,7 @@ _CACHE_LINE, _AHEAD = 64, 24576
 _GATHERED = 1024
 # More than fits into any line; of a result that is its own line there is no end.
 # Not a plain number, for which all that gets it would be compiled twice.
-REST, _NO_END = np.int64(1 << 61), 1 << 62
+REST, _WITHOUT_END = np.int64(1 << 61), np.array([0, 0, 0, 1 << 62])
 
 
 @intrinsic
@@ -139,7 +139,9 @@ def gather(out: Array, at: int, least: int = PIECE) -> tuple[Array, Array]:
         the line begins, how many of its first values are not to be written, how many values it holds, and how many fit.
     """
     if out.nbytes < LARGE or not out.flags.aligned:
-        return out, np.array([0, 0, at, _NO_END])
+        mark = _WITHOUT_END.copy()
+        mark[2] = at
+        return out, mark
     step = _CACHE_LINE // out.itemsize
     size = max(_GATHERED, least) + step
     space = np.empty(size + step, out.dtype)

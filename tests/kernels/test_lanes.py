@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dqmroot.kernels.lanes import add_line, fold_line, fold_lines, put_line, scale_line, sum_line, sum_lines
+from dqmroot.kernels.lanes import add_line, fold_line, fold_lines, put_line, scale_line, sum_line, sum_lines, top_line
 
 Array = NDArray[Any]
 Call = Callable[..., Any]
@@ -45,6 +45,10 @@ def _scale(to, at, flat, begin, other, n):  # type: ignore[no-untyped-def]
 
 def _total(flat, begin, n):  # type: ignore[no-untyped-def]
     return sum_line(flat, begin, n)
+
+
+def _top(flat, begin, n):  # type: ignore[no-untyped-def]
+    return top_line(flat, begin, n)
 
 
 def wide(flat: Array, begin: int, n: int) -> Array:
@@ -82,23 +86,35 @@ def test_lines(name: str, given: str, made: str) -> None:
 
 
 @pytest.mark.parametrize("given", TYPES)
-def test_totals(given: str) -> None:
-    compiled: Any = numba.njit(_total)
+def test_sums_and_tops(given: str) -> None:
+    total: Any = numba.njit(_total)
+    top: Any = numba.njit(_top)
     for n in LENGTHS:
         flat = np.random.default_rng(n).integers(0, 60, n + 5).astype(given)
-        assert compiled(flat, 5, n) == flat[5:].sum(dtype=np.float64)
+        assert total(flat, 5, n) == (flat[5:].sum(dtype=np.float64), False)
+        assert top(flat, 5, n) == (flat[5:].max(initial=0), False)
+        # A large number of an unsigned type has the first bit set, and is not negative.
+        large = np.iinfo(given).max if np.dtype(given).kind in "iu" else 1e30
+        for bad in [large, -3][: 1 if np.dtype(given).kind == "u" else 2]:
+            if n:
+                flat[5 + n // 2] = bad
+                assert total(flat, 5, n)[1] == (bad < 0)
+                assert top(flat, 5, n) == (flat[5:].max(initial=0), bad < 0)
 
 
 def test_what_is_not_a_number_stays_so() -> None:
     total: Any = numba.njit(_total)
+    top: Any = numba.njit(_top)
     scale: Any = numba.njit(_scale)
     for bad in (np.nan, np.inf, -np.inf):
         flat = np.ones(21)
         flat[19] = bad
         out = np.zeros(21)
-        assert np.array_equal(total(flat, 0, 21), bad, equal_nan=True)
+        assert np.array_equal(total(flat, 0, 21)[0], bad, equal_nan=True)
+        assert np.array_equal(top(flat, 0, 21)[0], max(bad, 1.0), equal_nan=True)
         scale(out, 0, flat, 0, 0, 21)
         assert np.array_equal(out, flat * 0.3, equal_nan=True)
+    assert total(np.full(3, -0.0), 0, 3) == (0.0, True)
     # Lanes that do not count hold no number that could reach a sum.
     flat[:] = np.nan
-    assert total(flat, 0, 0) == 0
+    assert total(flat, 0, 0) == top(flat, 0, 0) == (0, False)
