@@ -107,6 +107,7 @@ class Output:
         model: Model folder: used where it is, made by ``[training]`` where it is not; by default ``models`` in the output folder.
         dataset: ``/PD/Era/Tier`` in the names of the DQM GUI files.
         rule: How monitoring elements combine: ``any``, ``at_least_N``, ``all``.
+        publish: Whether each run gets its DQM GUI file and its tree of scores.
         report: Whether each run gets its HTML report.
     """
 
@@ -114,6 +115,7 @@ class Output:
     model: str | None = None
     dataset: str = "/DQM/Run0-dqmroot-v1/DQMIO"
     rule: str = "any"
+    publish: bool = True
     report: bool = True
 
 

@@ -188,12 +188,13 @@ class _Runs:
         state = [[Path(target).stem, read_head(target)["errors"]] for target in mine]
         inputs = self.inputs[run]
         stamp, output = digest(dict(self.digests)), self.campaign.output
-        settings = [output.dataset, output.rule, output.report, [told["path"] for told in inputs], __version__]
+        kinds = [output.publish, output.report]
+        settings = [output.dataset, output.rule, *kinds, [told["path"] for told in inputs], __version__]
         name = digest(run, state, stamp, *settings)
         place = str(Path(output.folder) / "runs" / str(run))
         mes = tuple(model.me for model in self.models)
         call = CertifyRun(
-            run, mine, str(self.folder), stamp, mes, place, name, output.dataset, output.rule, inputs, output.report
+            run, mine, str(self.folder), stamp, mes, place, name, output.dataset, output.rule, inputs, *kinds
         )
         return name, call
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 __all__ = ["summary_page"]
@@ -30,25 +30,27 @@ _KEY = (
 )
 
 
-def summary_page(runs: Sequence[Mapping[str, Any]], title: str, told: str = "") -> str:
+def summary_page(runs: Sequence[Mapping[str, Any]], title: str, told: str = "", without: Collection[int] = ()) -> str:
     """Return the page.
 
     Args:
         runs: Figures of each run, as ``runs.json`` has them.
         title: Heading.
         told: What is below it.
+        without: The runs that have no report.
     """
     text = html.escape(title)
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{text}</title><style>{_STYLE}</style>'
-    first = f"<h1>{text}</h1><p>{html.escape(told)}</p>{_run_table(runs)}"
+    first = f"<h1>{text}</h1><p>{html.escape(told)}</p>{_run_table(runs, without)}"
     return f"{head}{first}<h2>Monitoring elements against run</h2><p><small>{_KEY}</small></p>{_me_table(runs)}\n"
 
 
-def _run_table(runs: Sequence[Mapping[str, Any]]) -> str:
+def _run_table(runs: Sequence[Mapping[str, Any]], without: Collection[int]) -> str:
     rows = []
     for run in runs:
         n = max(int(run["lumisections"]), 1)
-        link = f'<a href="runs/{run["run"]}/report/index.html">{run["run"]}</a>'
+        name = str(run["run"])
+        link = name if run["run"] in without else f'<a href="runs/{name}/report/index.html">{name}</a>'
         cells = "".join(f"<td>{run[key]}</td>" for key in ("lumisections", "good", "bad", "not judged"))
         kinds = (("good", "good"), ("bad", "bad"), ("none", "not judged"))
         bar = "".join(f'<i class="{kind}" style="width:{100 * run[key] / n:.1f}%"></i>' for kind, key in kinds)

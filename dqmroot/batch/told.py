@@ -109,7 +109,9 @@ def write_ending(out: Path, told: Told, paths: Sequence[str], indices: Sequence[
     if told.runs:
         line = "{files_read} of {files} files, {runs} runs, {lumisections} LS: {good} good, {bad} bad, {not judged} not judged"
         line = line.format(**told.summary) + ("; what is missing stands in manifest.json" if told.status else "")
-        write_text(out / "summary.html", summary_page(told.runs, f"Campaign {out.name}", line))
+        runs = [int(row["run"]) for row in told.runs]
+        without = {run for run in runs if not (out / "runs" / str(run) / "report").is_dir()}
+        write_text(out / "summary.html", summary_page(told.runs, f"Campaign {out.name}", line, without))
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "dqmroot_version": __version__,

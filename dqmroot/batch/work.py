@@ -191,6 +191,7 @@ class CertifyRun:
         dataset: ``/PD/Era/Tier``.
         rule: How monitoring elements combine.
         inputs: Descriptions of the files of the run.
+        published: Whether to write the DQM GUI file and the tree of scores.
         report: Whether to write the HTML report too.
     """
 
@@ -204,6 +205,7 @@ class CertifyRun:
     dataset: str
     rule: str
     inputs: Sequence[Mapping[str, Any]] = field(default=())
+    published: bool = True
     report: bool = False
 
     def __call__(self, last: bool) -> dict[str, Any]:
@@ -236,7 +238,8 @@ class CertifyRun:
         if len(cert):
             with whole_folder(self.folder) as temporary:
                 cert.save(temporary)
-                publish(cert, temporary, self.dataset)
+                if self.published:
+                    publish(cert, temporary, self.dataset)
                 if self.report:
                     report(cert, temporary / "report")
                 text = json.dumps(told, indent=1, allow_nan=False) + "\n"

@@ -316,6 +316,30 @@ def test_an_lumisection_with_the_detector_off_is_not_judged(campaign: Campaign, 
     assert all("detector off" in reason for reason in cert.reasons[-1])
 
 
+def test_what_is_asked_for_later_is_made_of_the_same_pieces(campaign: Campaign, run: Run) -> None:
+    output = dataclasses.replace(campaign.output, publish=False, report=False)
+    assert run(dataclasses.replace(campaign, output=output)).status == 0
+    out = Path(campaign.output.folder)
+    kept = {
+        "certification.json",
+        "golden.json",
+        "bad.json",
+        "not_judged.json",
+        "dials.json",
+        "pictures.npz",
+        "run.json",
+    }
+    assert {path.name for path in (out / "runs" / "380000").iterdir()} == kept
+    assert "report/index.html" not in (out / "summary.html").read_text()
+    before = {path: path.stat().st_mtime_ns for path in out.glob("pieces/*/*")}
+    told = run(campaign)
+    assert told.status == 0
+    assert {path: path.stat().st_mtime_ns for path in out.glob("pieces/*/*")} == before
+    more = {path.name for path in (out / "runs" / "380000").iterdir()} - kept
+    assert {"scores.root", "report"} < more
+    assert len(more) == 3
+
+
 def test_a_dry_run_writes_nothing(campaign: Campaign) -> None:
     plan, told = dry_run(campaign)
     assert plan.n_lumis == 120
