@@ -19,8 +19,10 @@ __all__ = ["Groups", "groups_of", "merge"]
 
 Array = NDArray[Any]
 
-# Rows of so many pairs, which do not lie one behind the other, are added faster than by NumPy.
-_SHORT, _LONG = 16, 1 << 14
+# Rows of fewer pairs, which do not lie one behind the other, NumPy adds faster.
+_SHORT = 16
+# Pairs of a row that are added together.
+_PIECE = 1024
 
 
 class Groups(NamedTuple):
@@ -73,19 +75,13 @@ def merge(
     groups = starts if isinstance(starts, Groups) else groups_of(starts)
     n, (cuts, size, even, box) = len(values), groups
     made = target(out, (n, *size), values.dtype if dtype is None else dtype)
-    if box is not None and (even[2] == 1 or made.dtype.kind == "f"):
-        cut, factor = values[box], int(even[2])
-        if made.nbytes < LARGE and (factor == 1 or cut.flags.c_contiguous or not _SHORT <= size[-1] < _LONG):
-            over_rows(_copy_or_pair, n, made.nbytes // 4, cut, factor, made, row=0)
-            return made
-        if factor == 1:
-            return scale_rows(cut, np.broadcast_to(1.0, n), made.dtype, made)
-        flat, strides, shape = rows(cut)
-        work = flat, *strides, *shape[1:3], size[-1], made.reshape(-1)
-        over_rows(
-            _add_pairs, n, flat.nbytes, *work, own=lambda first: gather(work[-1], first * math.prod(size), size[-1])
-        )
+    if box is not None and even[2] == 1:
+        if made.nbytes >= LARGE:
+            return scale_rows(values[box], np.broadcast_to(1.0, n), made.dtype, made)
+        over_rows(_copy, n, made.nbytes // 4, values[box], made, row=0)
         return made
+    if box is not None and made.dtype.kind == "f":
+        return _pairs(values[box], made)
     flat, strides, _ = rows(values)
     result = made.reshape(-1)
 
@@ -96,12 +92,28 @@ def merge(
     return made
 
 
-def _copy_or_pair(first: int, last: int, values: Array, factor: int, out: Array) -> None:
-    """Copy, or add pairs along x, in which NumPy is the fastest; one rounding is the same from float32 as from float64."""
+def _copy(first: int, last: int, values: Array, out: Array) -> None:
+    np.copyto(out[first:last], values[first:last], casting="unsafe")
+
+
+def _pairs(values: Array, made: Array) -> Array:
+    """Add pairs along x."""
+    n, size, result = len(made), made.shape[-1], made.reshape(-1)
+    flat, strides, (_, nz, ny, _) = rows(values)
+    if values.flags.c_contiguous:
+        # All of it is one line, shared out in pieces.
+        n, size, strides, nz, ny = -(-made.size // _PIECE), _PIECE, (2 * _PIECE, 0, 0), 1, 1
+    elif size < _SHORT:
+        over_rows(_add_narrow, n, flat.nbytes, values, made, row=0)
+        return made
+    work = flat, *strides, nz, ny, size, result
+    over_rows(_add_pairs, n, flat.nbytes, *work, own=lambda first: gather(result, first * nz * ny * size, size))
+    return made
+
+
+def _add_narrow(first: int, last: int, values: Array, out: Array) -> None:
+    """Add pairs by NumPy; one rounding is the same from float32 as from float64."""
     part = values[first:last]
-    if factor == 1:
-        np.copyto(out[first:last], part, casting="unsafe")
-        return
     with np.errstate(over="ignore", invalid="ignore"):
         np.add(part[..., ::2], part[..., 1::2], out=out[first:last], dtype=out.dtype)
 
@@ -161,7 +173,7 @@ def _add_pairs(first, last, flat, sn, sz, sy, nz, ny, nx, out, line, mark):  # t
     for i in range(first, last):
         for z in range(nz):
             for y in range(ny):
-                start = i * sn + z * sz + y * sy
-                fetch(flat, start, start + 2 * nx)
-                fold_line(line, room(out, line, mark, nx), flat, start, nx)
+                start, size = i * sn + z * sz + y * sy, min(nx, len(out) - i * nx)
+                fetch(flat, start, start + 2 * size)
+                fold_line(line, room(out, line, mark, size), flat, start, size)
     room(out, line, mark, REST)
