@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import importlib.util
 import json
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,8 @@ from dqmroot.threshold import WorkingPoint
 
 __all__ = ["ExportedModel", "load_exported", "read_models"]
 
-_BLOCK = 2048
+_MOST_ROWS, _MOST_BINS = 2048, 1 << 16
+"""What goes through a graph at once; between the layers of a network each bin makes some hundred numbers."""
 
 
 class _InGraph(Detector):
@@ -155,7 +157,8 @@ class ExportedModel(Model):
                 raise UsageError(f"{self.detector.name} has no {output} to show")
         if len(me) == 0:
             return [np.empty((0, *(() if output == "score" else me.bins))) for output in outputs]
-        blocks = [me[start : start + _BLOCK] for start in range(0, len(me), _BLOCK)]
+        step = max(1, min(_MOST_ROWS, _MOST_BINS // math.prod(me.bins)))
+        blocks = [me[start : start + step] for start in range(0, len(me), step)]
         parts = [self._session.run(list(outputs), self._given(block)) for block in blocks]
         return [np.asarray(np.concatenate(part), np.float64) for part in zip(*parts, strict=True)]
 
@@ -262,8 +265,6 @@ def _session(data: bytes, path: str | Path) -> Any:
     runtime = load_onnxruntime()
     options = runtime.SessionOptions()
     options.log_severity_level = 4
-    # As all other libraries do; workers of a campaign set it, and onnxruntime itself does not look.
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
     # onnxruntime does not heed it by itself, and a worker of a batch system has one core.
     threads = os.environ.get("OMP_NUM_THREADS", "")
     options.intra_op_num_threads = int(threads) if threads.isdigit() else 0

@@ -22,7 +22,9 @@ MOMENTUM = 0.9
 steps; a few passes over a few hundred maps are fewer, the network would be judged with statistics that are not its own, and the
 first pass, in which it has learnt nothing, would be kept as the best."""
 
-_BLOCK = 256
+_MOST_ROWS, _MOST_BINS = 256, 1 << 16
+"""What goes through a network at once: of 1,500 bins each row makes some MB of what its layers hold in between."""
+
 _PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
 
@@ -131,14 +133,14 @@ class Network(Detector):
     def run(self, *inputs: NDArray[Any], bins: tuple[int, ...] | None = None) -> NDArray[np.float32]:
         """Return the network's output for inputs ``(n_ls, …)``, in blocks of one size so that it is compiled once."""
         network = self.network(bins)
-        n = len(inputs[0])
+        n, step = len(inputs[0]), _rows_at_once(inputs[0][:1].size)
         parts = []
-        for start in range(0, n, _BLOCK):
+        for start in range(0, n, step):
             # Rows are repeated to fill the last block.
-            rows = np.resize(np.arange(start, min(n, start + _BLOCK)), _BLOCK)
+            rows = np.resize(np.arange(start, min(n, start + step)), step)
             given = [array[rows] for array in inputs]
             out = network.predict_on_batch(given if len(given) > 1 else given[0])
-            parts.append(np.asarray(out, np.float32)[: min(_BLOCK, n - start)])
+            parts.append(np.asarray(out, np.float32)[: min(step, n - start)])
         return np.concatenate(parts)
 
     def _state(self) -> Mapping[str, NDArray[Any]]:
@@ -147,3 +149,7 @@ class Network(Detector):
     def _restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         self.weights_ = [arrays[f"weight_{i}"] for i in range(int(arrays["n_weights"]))]
         self._network = None
+
+
+def _rows_at_once(n_bins: int) -> int:
+    return _MOST_ROWS if gpus() else max(1, min(_MOST_ROWS, _MOST_BINS // n_bins))
