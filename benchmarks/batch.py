@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", default="/tmp/dqmroot-batch")
     parser.add_argument("--quick", action="store_true", help="a tenth of the lumisections")
-    parser.add_argument("--only", choices=("speed", "memory", "growth"), help="one of the tables")
+    parser.add_argument("--only", choices=("speed", "overhead", "memory", "growth"), help="one of the tables")
     parser.add_argument("--rounds", type=int, default=3, help="of the table of speed; the best of each counts")
     args = parser.parse_args()
     folder = Path(args.folder)
@@ -39,6 +39,8 @@ def main() -> None:
         models = train(files, folder / f"models{scale}", [380000, 380001])
     if args.only in {None, "speed"}:
         speed(files, models, folder / "out", args.rounds)
+    if args.only in {None, "overhead"}:
+        overhead(files, folder, scale, args.rounds)
     if args.only in {None, "memory"}:
         memory(files, models, folder / "out")
     if args.only in {None, "growth"}:
@@ -53,12 +55,13 @@ def make(out: Path, **sizes: int) -> list[Path]:
     return sorted(out.glob("*.root"))
 
 
-def train(files: list[Path], out: Path, runs: list[int]) -> Path:
-    """Train models that cost little, so that the campaign and not the network is measured."""
+def train(files: list[Path], out: Path, runs: list[int], detector: str = "pca") -> Path:
+    """Train models once; by default ones that cost little, so that the campaign and not the network is measured."""
     from dqmroot.pipeline import train_files
 
     if not out.is_dir():
-        settings: dict[str, Any] = {"prepare": "normalise(integral)", "detector_name": "pca"}
+        settings: dict[str, Any] = {"prepare": "normalise(integral)", "detector_name": detector}
+        settings |= {"parameters": {"epochs": 2}} if detector != "pca" else {}
         train_files(list(map(str, files)), ["**"], out, select={"runs": runs}, working_point="mean_sigma=5", **settings)
     return out
 
@@ -134,8 +137,8 @@ def plain(job: Any, parts: list[list[str]], models: Path, out: Path) -> tuple[fl
     return max(end for _, end, _ in times) - min(begin for begin, *_ in times), sum(cpu for *_, cpu in times)
 
 
-def campaign(files: list[Path], models: Path, out: Path, workers: int) -> dict[str, float]:
-    """Run a campaign from nothing.
+def campaign(files: list[Path], models: Path, out: Path, workers: int, **output: bool) -> dict[str, float]:
+    """Run a campaign from nothing, with more of the keys of ``[output]``.
 
     Returns:
         Seconds of all (``whole``), of each step, and of all steps (``steps``: without the start of the workers); processor
@@ -148,7 +151,9 @@ def campaign(files: list[Path], models: Path, out: Path, workers: int) -> dict[s
     from dqmroot.config import Campaign, Inputs, Output, Resources
 
     shutil.rmtree(out, ignore_errors=True)
-    made = Campaign(Inputs(tuple(map(str, files))), Output(str(out), str(models)), resources=Resources(workers=workers))
+    made = Campaign(
+        Inputs(tuple(map(str, files))), Output(str(out), str(models), **output), resources=Resources(workers=workers)
+    )
     stop = threading.Event()
     samples: list[tuple[float, dict[int, tuple[float, float]]]] = []
     thread = threading.Thread(target=_watch_workers, args=(stop, samples))
@@ -267,6 +272,29 @@ def _print_speed(best: dict[tuple[str, int], tuple[float, float]], what: str) ->
             f"with start {whole - 1:+.0%}; its worker in the steps {steps - 1:+.0%}; each further LS {further - 1:+.0%}"
         )
         print(f"    over {name:28} {told}")
+
+
+OUTPUTS = {
+    "verdicts": {"publish": False, "report": False},
+    "verdicts, DQM GUI file": {"report": False},
+    "verdicts, DQM GUI file, HTML report": {},
+}
+
+
+def overhead(files: list[Path], folder: Path, scale: int, rounds: int) -> None:
+    """What a campaign with one worker takes over the bare job, for a detector that costs nothing and for the default one."""
+    print(f"\nOverhead over the {_BARE}: one worker in the steps, best of {rounds}")
+    for detector in ("pca", "dense_autoencoder"):
+        models = train(files, folder / f"models{scale}{detector.removeprefix('pca')}", [380000, 380001], detector)
+        bare: list[float] = []
+        walls: dict[str, list[float]] = {name: [] for name in OUTPUTS}
+        for _ in range(rounds):
+            bare.append(plain(read_and_score, [list(map(str, files))], models, folder / "out")[0])
+            for name, output in OUTPUTS.items():
+                walls[name].append(campaign(files, models, folder / "out", 1, **output)["steps"])
+        print(f"  {detector:20} {_BARE:38}{min(bare):8.2f} s")
+        for name, seconds in walls.items():
+            print(f"  {'':20} {name:38}{min(seconds):8.2f} s  {min(seconds) / min(bare) - 1:+6.0%}")
 
 
 def memory(files: list[Path], models: Path, out: Path) -> None:
