@@ -13,7 +13,7 @@ from dqmroot.kernels.jit import bare_kernel
 from dqmroot.kernels.lanes import add_line, fold_line, fold_lines, put_line, sum_lines
 from dqmroot.kernels.rows import over_rows, rows, target
 from dqmroot.kernels.scale import scale_rows
-from dqmroot.kernels.stream import LARGE, REST, fetch, gather, put, room, take
+from dqmroot.kernels.stream import LARGE, PIECE, REST, fetch, gather, put, room, take
 
 __all__ = ["Groups", "groups_of", "merge"]
 
@@ -21,8 +21,8 @@ Array = NDArray[Any]
 
 # Rows of fewer pairs, which do not lie one behind the other, NumPy adds faster.
 _SHORT = 16
-# Pairs of a row that are added together.
-_PIECE = 1024
+# Bins of short lines that are copied together.
+_TOGETHER = 1024
 
 
 class Groups(NamedTuple):
@@ -77,7 +77,7 @@ def merge(
     made = target(out, (n, *size), values.dtype if dtype is None else dtype)
     if box is not None and even[2] == 1:
         if made.nbytes >= LARGE:
-            return scale_rows(values[box], np.broadcast_to(1.0, n), made.dtype, made)
+            return _copy_large(values[box], made)
         over_rows(_copy, n, made.nbytes // 4, values[box], made, row=0)
         return made
     if box is not None and made.dtype.kind == "f":
@@ -96,13 +96,26 @@ def _copy(first: int, last: int, values: Array, out: Array) -> None:
     np.copyto(out[first:last], values[first:last], casting="unsafe")
 
 
+def _copy_large(values: Array, made: Array) -> Array:
+    """Copy past the caches."""
+    flat, (sn, sz, sy), (n, nz, ny, nx) = rows(values)
+    line = sy if ny > 1 else sz if nz > 1 else sn
+    if nx > _TOGETHER // 2 or sz != ny * line * (nz > 1) or sn != nz * ny * line * (n > 1):
+        return scale_rows(values, np.broadcast_to(1.0, n), made.dtype, made)
+    # Lines all lie equally far apart, as those of rows do.
+    result = made.reshape(-1)
+    work = flat, line, nx, result
+    over_rows(_copy_lines, n * nz * ny, made.nbytes, *work, own=lambda first: gather(result, first * nx))
+    return made
+
+
 def _pairs(values: Array, made: Array) -> Array:
     """Add pairs along x."""
     n, size, result = len(made), made.shape[-1], made.reshape(-1)
     flat, strides, (_, nz, ny, _) = rows(values)
     if values.flags.c_contiguous:
         # All of it is one line, shared out in pieces.
-        n, size, strides, nz, ny = -(-made.size // _PIECE), _PIECE, (2 * _PIECE, 0, 0), 1, 1
+        n, size, strides, nz, ny = -(-made.size // PIECE), PIECE, (2 * PIECE, 0, 0), 1, 1
     elif size < _SHORT:
         over_rows(_add_narrow, n, flat.nbytes, values, made, row=0)
         return made
@@ -165,6 +178,20 @@ def _merge(first, last, flat, sn, sz, sy, zs, ys, xs, even, out, summed, line, m
                     put_line(line, at, summed, begin, high - low)
                 else:
                     fold_line(line, at, summed, begin, high - low)
+    room(out, line, mark, REST)
+
+
+@bare_kernel
+def _copy_lines(first, last, flat, apart, nx, out, line, mark):  # type: ignore[no-untyped-def]
+    # Some at a time: to find room for one takes longer than to copy it. What lies between them comes with them.
+    step = _TOGETHER // max(nx, 1)
+    for block in range(first, last, step):
+        end = min(block + step, last)
+        at = room(out, line, mark, (end - block) * nx)
+        for i in range(block, end):
+            fetch(flat, i * apart, i * apart + min(apart, 2 * nx))
+            put_line(line, at, flat, i * apart, nx)
+            at += nx
     room(out, line, mark, REST)
 
 
