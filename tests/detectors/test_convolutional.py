@@ -30,6 +30,27 @@ def test_levels_follow_each_other_as_in_the_study() -> None:
     ]
 
 
+@pytest.mark.parametrize(("n", "bins"), [(150, (36, 42)), (1, (72, 84)), (600, (10, 10)), (3, (400, 400))])
+def test_few_large_maps_go_through_a_network_at_once(
+    monkeypatch: pytest.MonkeyPatch, n: int, bins: tuple[int, int]
+) -> None:
+    seen = []
+
+    class Echo:
+        def predict_on_batch(self, x: np.ndarray) -> np.ndarray:
+            seen.append(x.shape)
+            return x
+
+    monkeypatch.setattr("dqmroot.detectors.network.gpus", list)
+    made = ConvAutoencoder()
+    made._network = Echo()
+    images = np.random.default_rng(3).random((n, *bins, 1), np.float32)
+    assert np.array_equal(made.run(images), images)
+    assert len(set(seen)) == 1
+    assert seen[0][0] == 1 or np.prod(seen[0]) <= 1 << 16
+    assert seen[0][0] <= 256
+
+
 def test_padding_is_cropped_back(sample) -> None:
     odd = sample(2, 100).values()[:, :15, :21]
     made = ConvAutoencoder(filters=(4, 4), epochs=1).fit(odd)
