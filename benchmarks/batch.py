@@ -137,7 +137,7 @@ def plain(job: Any, parts: list[list[str]], models: Path, out: Path) -> tuple[fl
     return max(end for _, end, _ in times) - min(begin for begin, *_ in times), sum(cpu for *_, cpu in times)
 
 
-def campaign(files: list[Path], models: Path, out: Path, workers: int, **output: bool) -> dict[str, float]:
+def campaign(files: list[Path], models: Path, out: Path, workers: int, **output: Any) -> dict[str, float]:
     """Run a campaign from nothing, with more of the keys of ``[output]``.
 
     Returns:
