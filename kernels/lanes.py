@@ -26,7 +26,7 @@ class _Line:
     """Values of an array from some index on, as vectors of float64."""
 
     def __init__(self, context: Any, builder: Any, kind: Any, array: Any, at: Any) -> None:
-        self._builder, self._float, self._signed = builder, isinstance(kind.dtype, types.Float), kind.dtype
+        self._builder, self._kind, self._float = builder, kind.dtype, isinstance(kind.dtype, types.Float)
         self._value = context.get_data_type(kind.dtype)
         self._size = context.get_abi_sizeof(self._value)
         self._begin = builder.gep(context.make_array(kind)(context, builder, array).data, [at])
@@ -58,7 +58,7 @@ class _Line:
         """A value, or a vector, as float64."""
         if self._float:
             return value if self._value == _DOUBLE else self._builder.fpext(value, wide)
-        return (self._builder.sitofp if self._signed.signed else self._builder.uitofp)(value, wide)
+        return (self._builder.sitofp if self._kind.signed else self._builder.uitofp)(value, wide)
 
     def whole(self) -> Any:
         """The type of eight whole numbers of the same size."""
@@ -66,7 +66,7 @@ class _Line:
 
     def signed(self) -> bool:
         """Whether a value below 0 has its first bit set."""
-        return self._float or self._signed.signed
+        return self._float or self._kind.signed
 
     def number(self, bits: Any) -> Any:
         """The value, as float64, that has the bits of a whole number."""
@@ -77,7 +77,7 @@ class _Line:
         builder = self._builder
         where, vector = self._where(x, _LANES)
         if not self._float:
-            value = (builder.fptosi if self._signed.signed else builder.fptoui)(value, vector)
+            value = (builder.fptosi if self._kind.signed else builder.fptoui)(value, vector)
         elif self._value != _DOUBLE:
             value = builder.fptrunc(value, vector)
         if left is None:
