@@ -69,14 +69,13 @@ def normalise(
 def _by_parts(first: int, last: int, box: tuple[Any, ...], work: tuple[Any, ...], divisor: Array, out: Array) -> None:
     """Find divisors, and divide, so few rows at a time that they are still in the cache when they are divided."""
     find, by, size = cast("Any", _find_divisors), cast("Any", _multiply), math.prod(work[4:])
-    line, mark = gather(out, first * size)
     inverse = np.empty(len(divisor))
     step = max(1, _CACHED_ROWS // max(size, 1))
     for begin in range(first, last, step):
         end = min(begin + step, last)
         find(begin, end, *box)
         inverse[begin:end] = 1.0 / divisor[begin:end]
-        by(begin, end, *work, inverse, out, line, mark)
+        by(begin, end, *work, inverse, out, *gather(out, begin * size))
 
 
 def divisors(values: Array, mode: str) -> tuple[Array, Array]:
