@@ -86,6 +86,12 @@ def copy_speeds(x: Array, turns: int) -> tuple[float, float]:
     return 2 * x.nbytes / (new or np.inf), 2 * x.nbytes / (ready or np.inf)
 
 
+def lines_read(x: Array, kept: int) -> float:
+    """Bytes of the cache lines that hold the first ``kept`` bytes of each row, as a share of all: memory is read in whole lines."""
+    begin = x.ctypes.data + np.arange(64) * x[0].nbytes
+    return float(np.mean((begin + kept - 1) // 64 - begin // 64 + 1)) * 64 / x[0].nbytes
+
+
 def slices_rebin(x: Array) -> Array:
     """The fastest NumPy form: strided slices added, one axis after the other."""
     for axis in range(x.ndim - 1, 0, -1):
@@ -215,7 +221,7 @@ def measure(name: str, shape: tuple[int, ...], turns: int) -> list[Row]:
         lambda out: chain.prepare(x, half, (1,) * (x.ndim - 1), "", out),
         lambda: np.copy(x[cropped]),
         None,
-        1.0,
+        lines_read(x, part[0].nbytes) + 0.5,
         part,
     )
     add(
