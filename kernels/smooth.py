@@ -90,7 +90,7 @@ def _smooth(first, last, flat, sn, sz, sy, nz, ny, nx, hz, hy, hx, wz, wy, wx, e
         for z in range(nz):
             for y in range(ny):
                 to = ((i * nz + z) * ny + y) * nx
-                if hz + hy == 0:
+                if hz + hy == 0 and wz[0, z] * wy[0, y] == 1.0:
                     for x in range(nx):
                         out[np.uintp(to + x)] = lines[np.uintp((z * ny + y) * nx + x)]
                     continue
