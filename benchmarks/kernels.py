@@ -342,7 +342,7 @@ def per_call(*calls: Call) -> list[float]:
 
 
 def sweep_calls(shape: tuple[int, ...], dtype: Any) -> dict[str, tuple[Call, Call]]:
-    """Each kernel and the best NumPy form of the same, float64 where the kernel sums in float64."""
+    """Each kernel and the best NumPy form of all that it returns, float64 where the kernel sums in float64."""
     x = (np.random.default_rng(2).poisson(5, shape) + 1).astype(dtype)
     n, axes, bins_of = len(x), tuple(range(1, x.ndim)), int(np.prod(shape[1:]))
     inner = tuple((0, size) for size in shape[1:])
@@ -369,29 +369,42 @@ def sweep_calls(shape: tuple[int, ...], dtype: Any) -> dict[str, tuple[Call, Cal
 
     def best_mean(y: Array) -> Array:
         d = np.square(y - r).reshape(n, -1)
-        return np.partition(d, -k, axis=1)[:, -k:].mean(axis=1)
+        return np.partition(d, -k, axis=1)[:, -k:].mean(axis=1, dtype=np.float64)
 
     usual = chain.prepare(x, inner, twos, "integral")[0].mean(axis=0)
 
-    def plain_chain() -> Array:
+    def plain_chain() -> tuple[Array, ...]:
         y = rebinned()
-        y = y / y.sum(axis=axes, keepdims=True, dtype=np.float64)
+        y = y / checked(y.sum(axis=axes, keepdims=True, dtype=np.float64))
         d, few = np.square(y - usual).reshape(n, -1), min(k, usual.size)
-        return np.partition(d, -few, axis=1)[:, -few:].mean(axis=1)
+        return np.partition(d, -few, axis=1)[:, -few:].mean(axis=1, dtype=np.float64), negatives(y)
+
+    def checked(divisor: Array) -> Array:
+        divisor[~((divisor > 0) & (divisor < np.inf))] = np.nan
+        return divisor
+
+    def negatives(y: Array) -> Array:
+        return (y < 0).sum(axis=axes)
+
+    def divided(divisor: Array) -> tuple[Array, ...]:
+        return (x / checked(divisor)).astype(dtype), divisor, negatives(x)
 
     return {
         "rebin": (lambda: chain.prepare(x, inner, twos), rebinned),
         "merge": (lambda: bins.merge(x, groups), rebinned),
-        "crop": (lambda: chain.prepare(x, half, (1,) * (x.ndim - 1)), lambda: np.ascontiguousarray(x[cut]).copy()),
+        "crop": (lambda: chain.prepare(x, half, (1,) * (x.ndim - 1)), lambda: np.array(x[cut])),
         "normalise": (
             lambda: scale.normalise(x, "integral", inner),
-            lambda: (x / x.sum(axis=axes, keepdims=True, dtype=np.float64)).astype(dtype),
+            lambda: divided(x.sum(axis=axes, keepdims=True, dtype=np.float64)),
         ),
         "to the maximum": (
             lambda: scale.normalise(x, "maximum", inner),
-            lambda: x / x.max(axis=axes, keepdims=True),
+            lambda: divided(x.max(axis=axes, keepdims=True)),
         ),
-        "divisors": (lambda: scale.divisors(x, "integral"), lambda: x.sum(axis=axes, dtype=np.float64)),
+        "divisors": (
+            lambda: scale.divisors(x, "integral"),
+            lambda: (checked(x.sum(axis=axes, dtype=np.float64)), negatives(x)),
+        ),
         "row sums": (lambda: scale.row_sums(x), lambda: x.sum(axis=axes, dtype=np.float64)),
         "scale rows": (lambda: scale.scale_rows(x, divisor), lambda: (x / by).astype(dtype)),
         "linear": (lambda: scale.linear(x, wide, wide), lambda: ((x - wide) / wide).astype(dtype)),

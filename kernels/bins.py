@@ -21,6 +21,8 @@ Array = NDArray[Any]
 
 # Rows of fewer pairs, which do not lie one behind the other, NumPy adds faster.
 _SHORT = 16
+# Fewer bins one thread copies in less time than it takes to ask for more.
+_FEW = 1 << 17
 # Bins of short lines that are copied together.
 _TOGETHER = 1024
 
@@ -34,12 +36,14 @@ class Groups(NamedTuple):
         even: First and last group (exclusive) along x of those, but for the two at the ends, that are all of one bin or all
             of two, and which.
         box: The bins, where they are all copied or all added in pairs along x, in which NumPy is the fastest.
+        pairs: Whether these are pairs.
     """
 
     cuts: tuple[Array, Array, Array]
     size: tuple[int, ...]
     even: Array
     box: tuple[slice, ...] | None
+    pairs: bool
 
 
 def groups_of(starts: Sequence[Array]) -> Groups:
@@ -54,7 +58,7 @@ def groups_of(starts: Sequence[Array]) -> Groups:
     if even[1] - even[0] == size[-1] and all(cut[-1] - cut[0] == len(cut) - 1 for cut in cuts[:-1]):
         box = (slice(None), *(slice(int(cut[0]), int(cut[-1])) for cut in cuts))
     first, second, third = [np.array([0, 1])] * (3 - len(cuts)) + cuts
-    return Groups((first, second, third), size, even, box)
+    return Groups((first, second, third), size, even, box, bool(even[2] == 2))
 
 
 def merge(
@@ -73,9 +77,12 @@ def merge(
         ``(n, [len(z) - 1,] [len(y) - 1,] len(x) - 1)``, summed in float64.
     """
     groups = starts if isinstance(starts, Groups) else groups_of(starts)
-    n, (cuts, size, even, box) = len(values), groups
-    made = target(out, (n, *size), values.dtype if dtype is None else dtype)
-    if box is not None and even[2] == 1:
+    n, (cuts, size, even, box, pairs) = len(values), groups
+    dtype = values.dtype if dtype is None else dtype
+    if box is not None and not pairs and out is None and n * math.prod(size) < _FEW:
+        return values[box].astype(dtype, "C")
+    made = target(out, (n, *size), dtype)
+    if box is not None and not pairs:
         if made.nbytes >= LARGE:
             return _copy_large(values[box], made)
         over_rows(_copy, n, made.nbytes // 4, values[box], made, row=0)

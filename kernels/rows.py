@@ -14,18 +14,22 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Rows", "copy", "lines", "over_rows", "rows", "set_threads", "target", "threads"]
+__all__ = ["copy", "lines", "over_rows", "rows", "set_threads", "target", "threads"]
 
 Array = NDArray[Any]
+# No class: to make one takes as long as to sum a short row.
+Rows = tuple[Array, tuple[int, int, int], tuple[int, int, int, int]]
 
 # Below this many bytes a second thread costs more than it saves.
 _WORTH_A_THREAD = 1 << 20
-_KNOWN = tuple(np.dtype(name) for name in ("f4", "f8", "i2", "i4", "i8", "u1", "u2", "u4", "u8"))
+# Axes that an array of so many has not.
+_MISSING: dict[int, tuple[int, ...]] = {1: (1, 1, 1), 2: (1, 1), 3: (1,), 4: ()}
+_KNOWN = frozenset(np.dtype(name) for name in ("f4", "f8", "i2", "i4", "i8", "u1", "u2", "u4", "u8"))
 
 
 class _Inside(threading.local):
@@ -40,41 +44,27 @@ _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
 _asked: int | None = None
 
 
-class Rows(NamedTuple):
-    """An array ``(n, [z,] [y,] x)`` as loops see it.
-
-    Args:
-        flat: One-dimensional read-only buffer that holds every value.
-        strides: Distance in elements between rows, z and y planes.
-        shape: ``(n, z, y, x)``, 1 for axes that the array has not.
-    """
-
-    flat: Array
-    strides: tuple[int, int, int]
-    shape: tuple[int, int, int, int]
-
-
 def rows(array: Array) -> Rows:
-    """Describe ``array``, ``(n, [z,] [y,] x)``.
+    """Describe ``array``, ``(n, [z,] [y,] x)``, as loops see it.
 
     It is copied only if its x axis is not contiguous or its type is unusual.
+
+    Returns:
+        A flat read-only buffer that holds every value; the distance in elements between rows, z and y planes; and
+        ``(n, z, y, x)``, 1 for axes that the array has not.
     """
-    if array.dtype not in _KNOWN or not array.dtype.isnative:
+    if array.dtype not in _KNOWN:
         array = array.astype(
             np.float32 if array.dtype == np.float16 else np.uint8 if array.dtype == bool else np.float64
         )
-    flags = array.flags
-    if array.ndim > 4:
-        raise ValueError(f"at most three axes of bins; got shape {array.shape}")
-    if array.ndim == 2:
-        (n, x), z, y = array.shape, 1, 1
-    else:
-        n, *bins = array.shape
-        z, y, x = (1, 1, 1, *bins)[-3:]
+    flags, shape = array.flags, array.shape
+    if len(shape) > 4:
+        raise ValueError(f"at most three axes of bins; got shape {shape}")
+    n, z, y, x = shape[:1] + _MISSING[len(shape)] + shape[1:]
     if flags.c_contiguous and flags.aligned:
         flat = array.ravel()
-        flat.flags.writeable = False
-        return Rows(flat, (z * y * x, y * x, x), (n, z, y, x))
+        flat.setflags(write=False)
+        return flat, (z * y * x, y * x, x), (n, z, y, x)
     four = array.reshape(n, z, y, x) if array.ndim < 4 else array
     size = four.itemsize
     step = four.strides
@@ -88,7 +78,7 @@ def rows(array: Array) -> Rows:
     far = [s // size if d > 1 else 0 for s, d in zip(step[:3], (n, z, y), strict=True)]
     extent = x + sum((d - 1) * s for d, s in zip((n, z, y), far, strict=True))
     flat = np.lib.stride_tricks.as_strided(four, (extent,), (size,), writeable=False)
-    return Rows(flat, (far[0], far[1], far[2]), (n, z, y, x))
+    return flat, (far[0], far[1], far[2]), (n, z, y, x)
 
 
 def lines(array: Array, *others: Array) -> Rows:
@@ -162,8 +152,7 @@ def over_rows(
         row: As much as to begin a row takes, in bytes.
     """
     parts = min(n, (work + row * n) // _WORTH_A_THREAD)
-    workers = min(threads(), parts) if parts > 1 and not _inside.a_part else 1
-    if workers <= 1:
+    if parts < 2 or _inside.a_part or (workers := min(threads(), parts)) < 2:
         loop(0, n, *arguments, *own(0))
         return
     cuts = [n * part // workers for part in range(workers + 1)]

@@ -18,6 +18,9 @@ __all__ = ["edge_weights", "smooth"]
 
 Array = NDArray[Any]
 
+# Bins whose sums lie in the first cache.
+_PIECE = 1024
+
 
 def smooth(values: Array, weights: Sequence[Array], dtype: DTypeLike | None = None) -> Array:
     """Replace each bin by the weighted mean of its neighbours.
@@ -74,14 +77,17 @@ def _smooth(first, last, flat, sn, sz, sy, nz, ny, nx, hz, hy, hx, wz, wy, wx, e
             for y in range(ny):
                 begin, at = i * sn + z * sz + y * sy, (z * ny + y) * nx
                 fetch(flat, begin, begin + nx)
-                for x in range(nx):
-                    put(lines, at + x, wx[hx] * take(flat, begin + x))
-                for step in range(1, min(hx, nx - 1) + 1):
-                    later, before = wx[hx + step], wx[hx - step]
-                    for x in range(nx - step):
-                        put(lines, at + x, take(lines, at + x) + later * take(flat, begin + step + x))
-                    for x in range(nx - step):
-                        put(lines, at + step + x, take(lines, at + step + x) + before * take(flat, begin + x))
+                # So many bins at a time that their sums stay in the first cache.
+                for first_x in range(0, nx, _PIECE):
+                    last_x = min(first_x + _PIECE, nx)
+                    for x in range(first_x, last_x):
+                        put(lines, at + x, wx[hx] * take(flat, begin + x))
+                    for step in range(1, min(hx, nx - 1) + 1):
+                        later, before = wx[hx + step], wx[hx - step]
+                        for x in range(first_x, min(last_x, nx - step)):
+                            put(lines, at + x, take(lines, at + x) + later * take(flat, begin + step + x))
+                        for x in range(max(first_x, step), last_x):
+                            put(lines, at + x, take(lines, at + x) + before * take(flat, begin - step + x))
                 left = min(hx, nx)
                 for x in range(left):
                     put(lines, at + x, take(lines, at + x) * edge[x])
