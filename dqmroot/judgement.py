@@ -206,9 +206,12 @@ def _look(me: MonitorElement, model: Model, off: NDArray[np.bool_]) -> _Look:
             n += len(loss)
             total += loss.sum(axis=0)
             if model.bin_cut is not None:
-                bad = loss > cut
+                bad, rows = loss > cut, np.flatnonzero(judged) + start
+                # Of most LS no bin is bad: only the others are counted.
+                some = bad.reshape(len(bad), -1).any(axis=1)
+                bad, bad_bins[rows] = bad[some], 0
                 above += bad.sum(axis=0)
-                bad_bins[np.flatnonzero(judged) + start] = bad.sum(axis=tuple(range(1, bad.ndim)))
+                bad_bins[rows[some]] = bad.sum(axis=tuple(range(1, bad.ndim)))
         if n:
             mean_loss[run] = total / n
             if model.bin_cut is not None:

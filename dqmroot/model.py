@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dqmroot._version import __version__
 from dqmroot.combine import Combiner
 from dqmroot.detectors import Detector, load_detector
-from dqmroot.detectors.base import Progress
+from dqmroot.detectors.base import Progress, Sample
 from dqmroot.display import card
 from dqmroot.errors import (
     InputError,
@@ -232,20 +232,18 @@ class Model:
     def score_bins(self, me: MonitorElement) -> NDArray[np.float64]:
         """Return the badness of each bin in the ME's own bins, ``(n_ls, …, y, x)``."""
         self._check(me)
-        return np.asarray(self.preparation.invert(self.detector.score_bins(self.preparation.apply(me))), np.float64)
+        return np.asarray(self.preparation.invert(self.detector.score_bins(self._prepared(me))), np.float64)
 
     def score_with_bins(self, me: MonitorElement) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return `score` and `score_bins`; the histograms are prepared once, and most detectors look once."""
         self._check(me)
-        score, bins = self.detector.score_with_bins(self.preparation.apply(me))
+        score, bins = self.detector.score_with_bins(self._prepared(me))
         return np.where(self._enough(me), score, np.nan), np.asarray(self.preparation.invert(bins), np.float64)
 
     def reconstruct(self, me: MonitorElement) -> NDArray[np.float64]:
         """Return what the detector expected, in the ME's own bins and, where it can be, its own counts."""
         self._check(me)
-        return np.asarray(
-            self.preparation.restore(self.detector.reconstruct(self.preparation.apply(me)), me), np.float64
-        )
+        return np.asarray(self.preparation.restore(self.detector.reconstruct(self._prepared(me)), me), np.float64)
 
     @property
     def spans_lumis(self) -> bool:
@@ -300,6 +298,10 @@ class Model:
         if me.name != self.me:
             raise ModelMismatchError(f"the model is of {self.me}, the data of {me.name}")
         me.check_same_bins(self._axes, f"the model of {self.me}")
+
+    def _prepared(self, me: MonitorElement) -> Sample:
+        """Return what the detector looks at; errors are left out where it takes values alone."""
+        return self.preparation.array(me) if self.detector.values_only else self.preparation.apply(me)
 
     def _enough(self, me: MonitorElement) -> NDArray[np.bool_]:
         enough: NDArray[np.bool_] = me.entries >= self.min_entries_per_bin * np.prod(me.bins)

@@ -24,7 +24,8 @@ def test_each_lumisection_gets_one_verdict() -> None:
     good = spectrum({6: 20}, seed=9)
     empty = spectrum({8: 2})
     empty = empty.replace(contents=np.zeros_like(empty.contents), entries=np.zeros(2))
-    cert = certify(concatenate([bad, empty, good])[np.random.default_rng(1).permutation(27)], trained())
+    model, me = trained(), concatenate([bad, empty, good])[np.random.default_rng(1).permutation(27)]
+    cert = certify(me, model)
     assert len(cert) == 27
     assert list(zip(cert.run.tolist(), cert.lumi.tolist(), strict=True)) == sorted(
         {(7, i) for i in range(1, 6)} | {(6, i) for i in range(1, 21)} | {(8, 1), (8, 2)}
@@ -44,6 +45,10 @@ def test_each_lumisection_gets_one_verdict() -> None:
     assert result.bad_bins.dtype == np.int32
     assert result.bad_bins[result.run == 7].sum() == pytest.approx(5 * result.bad_fraction[7].sum())
     assert (result.bad_bins[result.run == 8] == -1).all()
+    assert model.bin_cut is not None
+    above = (model.score_bins(me.sort()) > model.bin_cut).sum(axis=1)
+    assert result.bad_bins[result.run < 8].tolist() == above[result.run < 8].tolist()
+    assert 0 in above[result.run == 6]
     worst = result.worst[7]
     assert worst.score == np.nanmax(result.score[result.run == 7])
 

@@ -98,6 +98,28 @@ def test_many_lumisections_score_as_all_at_once(prepare: str, monkeypatch: pytes
     assert model.score(me[:0]).shape == (0,)
 
 
+@pytest.mark.parametrize("name", ["dense_autoencoder", "nearest_template", "pca"])
+@pytest.mark.parametrize("prepare", ["include_flow normalise(integral)", "smooth(1) rebin(2)", ""])
+def test_detectors_of_values_alone_say_the_same_without_errors(name: str, prepare: str) -> None:
+    """Where such a detector sees what is bad, and what it expects, follows to the bit from values prepared without errors."""
+    settings = {"epochs": 1, "batch_size": 8} if name == "dense_autoencoder" else {}
+    good = spectrum({1: 40, 2: 10})
+    contents = good.contents.astype(np.float64) * 1.1
+    contents[7] = 0
+    me = good.replace(storage="TH1D", contents=contents, sumw2=2 * contents)
+    model = Model(prepare=prepare, detector=detector(name, **settings)).fit(me[contents.any(axis=1)])
+    assert model.detector.values_only
+    prepared = model.preparation.apply(me)
+    score, bins = model.score_with_bins(me)
+    np.testing.assert_array_equal(score, model.detector.score_with_bins(prepared)[0])
+    np.testing.assert_array_equal(bins, model.score_bins(me))
+    np.testing.assert_array_equal(bins, model.preparation.invert(model.detector.score_bins(prepared)))
+    if model.detector.reconstructs:
+        expected = model.preparation.restore(model.detector.reconstruct(prepared), me)
+        np.testing.assert_array_equal(model.reconstruct(me), expected)
+    assert np.flatnonzero(np.isnan(score)).tolist() == [7]
+
+
 def test_low_statistics_are_neither_learnt_nor_judged() -> None:
     model = Model(prepare=Preparation.parse(PREPARE), detector=FarFromMean(), min_entries_per_bin=20)
     good = spectrum({1: 30})

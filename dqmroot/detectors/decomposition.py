@@ -89,6 +89,7 @@ class PCA(_Decomposition):
     """
 
     name = "pca"
+    values_only = True
     sees = (Sees("dead", 3, 300, 1), Sees("dead", 3, 100, 2), Sees("hot", 3, 100, 2))
 
     def __init__(self, *, components: int = 5, k: int = 10, seed: int = 0) -> None:

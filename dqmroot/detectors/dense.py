@@ -217,9 +217,13 @@ class DenseAutoencoder(Detector):
     def _score_with_bins(
         self, x: NDArray[np.float32], sample: Sample
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        expected = self._reconstruct(x, sample)
         rows = x.reshape(len(x), -1)
-        return top_mean(rows, expected.reshape(rows.shape), self.k), np.square(x.astype(np.float64) - expected)
+        score, bins = np.empty(len(rows)), np.empty(rows.shape)
+        for part, expected in self._blocks(rows):
+            score[part] = top_mean(rows[part], expected, self.k)
+            np.subtract(rows[part], expected, bins[part], dtype=np.float64)
+            np.square(bins[part], bins[part])
+        return score, bins.reshape(x.shape)
 
     def _state(self) -> Mapping[str, NDArray[Any]]:
         return {f"weight_{i}": weight for i, weight in enumerate(self.weights_)}
