@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dqmroot.detectors.base import Detector, Progress, Sample, Sees
-from dqmroot.detectors.shapes import check_length, flat, largest, shares
+from dqmroot.detectors.base import Progress, Sample, Sees
+from dqmroot.detectors.binwise import Binwise
+from dqmroot.detectors.shapes import check_length, flat, shares
 
 __all__ = ["ZScore", "ZeroFraction"]
 
 _LEAST_SPREAD = 1e-3  # of a bin's mean: bins that never varied in a small sample are not infinitely sure
 
 
-class ZeroFraction(Detector):
+class ZeroFraction(Binwise):
     """Share of empty bins among those that good LS fill, which is what production systems cut on."""
 
     name = "zero_fraction"
@@ -30,11 +31,11 @@ class ZeroFraction(Detector):
         if not self.live_.any():
             self.live_ = (flat(x) > 0).any(axis=0)
 
-    def _score(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
-        return np.asarray((flat(x)[:, self.live_] == 0).mean(axis=1))
-
     def _score_bins(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
         return np.asarray((flat(x) == 0) & self.live_, np.float64).reshape(x.shape)
+
+    def _made_of(self, bins: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(bins.sum(axis=1) / np.count_nonzero(self.live_))
 
     def _state(self) -> Mapping[str, NDArray[Any]]:
         return {"live": self.live_}
@@ -43,7 +44,7 @@ class ZeroFraction(Detector):
         self.live_ = check_length(np.asarray(arrays["live"], np.bool_), int(np.prod(self.bins_ or ())), "live")
 
 
-class ZScore(Detector):
+class ZScore(Binwise):
     """The largest distance of a bin's share from its mean over good LS, in standard deviations of those LS.
 
     Args:
@@ -63,9 +64,6 @@ class ZScore(Detector):
         # A bin that never varied gets the spread typical of the others.
         self.spread_ = np.maximum(spread, max(float(np.median(spread)), _LEAST_SPREAD * float(self.mean_.mean())))
         self.spread_ = np.where(spread > 0, np.maximum(spread, _LEAST_SPREAD * self.mean_), self.spread_)
-
-    def _score(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
-        return largest(flat(self._score_bins(x, sample)), self.k)
 
     def _score_bins(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
         return np.asarray(np.abs(shares(x) - self.mean_) / self.spread_).reshape(x.shape)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqmroot.detectors.base import Detector, Progress, Sample, Sees
-from dqmroot.detectors.shapes import check_length, flat, largest
+from dqmroot.detectors.binwise import Binwise
+from dqmroot.detectors.shapes import check_length, flat
 from dqmroot.distance import time_product
 from dqmroot.errors import UsageError
 from dqmroot.series import Axis, MonitorElement, windows
@@ -124,21 +125,25 @@ class SummedLumisections(_Wrapper):
         self.inner_.fit(series, progress=progress)
         self.history_ = self.inner_.history_
 
-    def _judge(self, method: str, x: NDArray[np.float32], sample: Sample, shape: tuple[int, ...]) -> NDArray[Any]:
-        out = np.full((len(x), *shape), np.nan)
+    def _score(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
+        out = np.full(len(x), np.nan)
         _, series, rows = self._sums(x, sample)
-        if len(rows):
-            out[rows] = getattr(self.inner_, method)(series)
+        out[rows] = self.inner_.score(series)
         return out
 
-    def _score(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
-        return self._judge("score", x, sample, ())
-
     def _score_bins(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
-        return self._judge("score_bins", x, sample, x.shape[1:])
+        return self._score_with_bins(x, sample)[1]
+
+    def _score_with_bins(
+        self, x: NDArray[np.float32], sample: Sample
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        score, bins = np.full(len(x), np.nan), np.full(x.shape, np.nan)
+        _, series, rows = self._sums(x, sample)
+        score[rows], bins[rows] = self.inner_.score_with_bins(series)
+        return score, bins
 
 
-class SpatialCorrection(_Wrapper):
+class SpatialCorrection(Binwise, _Wrapper):
     """Loss per bin relative to the mean loss of good LS there: bins that always reconstruct badly do not shout.
 
     Args:
@@ -171,9 +176,6 @@ class SpatialCorrection(_Wrapper):
         # Bins that are never off would divide by nothing: they get the loss that is typical of the map.
         self.mean_ = np.maximum(mean, max(0.1 * float(mean.mean()), np.finfo(np.float64).tiny))
 
-    def _score(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
-        return largest(flat(self._score_bins(x, sample)), self.k)
-
     def _score_bins(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
         loss = self.inner_.score_bins(sample)
         return np.asarray(flat(loss) / self.mean_).reshape(loss.shape)
@@ -186,7 +188,7 @@ class SpatialCorrection(_Wrapper):
         self.mean_ = check_length(arrays["mean"], int(np.prod(self.bins_ or ())), "mean")
 
 
-class TimeProduct(_Wrapper):
+class TimeProduct(Binwise, _Wrapper):
     """The geometric mean of the loss maps of the last n LS, bin by bin: what lasts stays, what flickers goes.
 
     Only consecutive LS of one run are multiplied; an LS with fewer before it is not judged.
@@ -230,9 +232,6 @@ class TimeProduct(_Wrapper):
         self._need_map()
         self.inner_.fit(sample, progress=progress)
         self.history_ = self.inner_.history_
-
-    def _score(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
-        return largest(flat(self._score_bins(x, sample)), self.k)
 
     def _score_bins(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
         loss = self.inner_.score_bins(sample)

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dqmroot.detectors.base import Detector, Progress, Sample, Sees
+from dqmroot.detectors.base import Progress, Sample, Sees
+from dqmroot.detectors.binwise import Binwise
 from dqmroot.detectors.shapes import check_length, flat, largest, mean_shape, runs_of
 from dqmroot.errors import UsageError
 
 __all__ = ["DriftingReference"]
 
 
-class DriftingReference(Detector):
+class DriftingReference(Binwise):
     """Pulls against a mean of the LS before that forgets slowly; each run starts from the mean of the good LS.
 
     An LS whose score is above ``reject`` does not enter the mean, so that a fault which stays is not taken for the new normal.
@@ -64,9 +65,6 @@ class DriftingReference(Detector):
             if largest(np.abs(pulls[i : i + 1]), self.k)[0] <= self.limit_:
                 known = keep * known + ls
         return pulls, expectations
-
-    def _score(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
-        return largest(np.abs(self._walk(x, sample)[0]), self.k)
 
     def _score_bins(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
         return np.abs(self._walk(x, sample)[0]).reshape(x.shape)

@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dqmroot.detectors.base import Detector, Progress, Sample, Sees
+from dqmroot.detectors.base import Progress, Sample, Sees
+from dqmroot.detectors.binwise import Binwise
 from dqmroot.detectors.occupancy import Occupancy
-from dqmroot.detectors.shapes import check_length, flat, largest
+from dqmroot.detectors.shapes import check_length, flat
 from dqmroot.errors import UnknownNameError, UsageError
 from dqmroot.series import MonitorElement, windows
 
 __all__ = ["Forecaster"]
 
 
-class Forecaster(Detector):
+class Forecaster(Binwise):
     """Forecasts each LS as mean + Σ aᵢ·(how the i-th LS before differed) + slopes · conditions, and scores how it came out.
 
     The weights aᵢ are shared by all bins and the slopes belong to each bin; both are fitted to good runs with least squares. Shares
@@ -109,9 +110,6 @@ class Forecaster(Detector):
         rate = np.nansum(expected, axis=1, keepdims=True)
         variance = self.occupancy_.variance(expected, rate) + np.square(self.weights_).sum() * expected
         return np.asarray(np.abs(flat(x) - expected) / np.sqrt(np.maximum(variance, 1)))
-
-    def _score(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
-        return largest(self._pulls(x, sample), self.k)
 
     def _score_bins(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
         return self._pulls(x, sample).reshape(x.shape)

@@ -141,24 +141,37 @@ class LandauFit(Detector):
         return np.stack([np.log(fit.width) - peak, misfit, peak], axis=1)
 
     def _score(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
-        numbers = np.concatenate([self._numbers(rows, fit) for rows, fit in _fitted(shares(x))])
-        pulls = np.abs(numbers - self.mean_) / self.spread_
+        return np.concatenate([self._far(rows, fit) for rows, fit in _fitted(shares(x))])
+
+    def _far(self, rows: Rows, fit: MoyalFit) -> Rows:
+        """Return the score."""
+        pulls = np.abs(self._numbers(rows, fit) - self.mean_) / self.spread_
         return np.asarray(pulls[:, : 3 if self.fixed_scale else 2].max(axis=1))
 
     def _usual(self, fit: MoyalFit) -> Rows:
         """Return what good LS leave over of a curve with such a peak, cumulated, ``(n_ls, edges)``."""
         return _moved(self.misfit_[None], self.peak_ / fit.peak)
 
-    def _expected(self, x: NDArray[np.float32]) -> Rows:
-        fit = fit_moyal(shares(x))
+    def _expected(self, fit: MoyalFit) -> Rows:
+        """Return the share of each bin, ``(n_ls, bins)``."""
         return np.asarray(np.maximum(fit.curve + np.diff(self._usual(fit), axis=1), 0))
 
     def _score_bins(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
-        expected = self._expected(x)
-        return np.asarray(np.square(shares(x) - expected) / np.maximum(expected, _LEAST))
+        return self._score_with_bins(x, sample)[1]
+
+    def _score_with_bins(
+        self, x: NDArray[np.float32], sample: Sample
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        score, bins = [], []
+        for rows, fit in _fitted(shares(x)):
+            expected = self._expected(fit)
+            score.append(self._far(rows, fit))
+            bins.append(np.square(rows - expected) / np.maximum(expected, _LEAST))
+        return np.concatenate(score), np.concatenate(bins)
 
     def _reconstruct(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:
-        return np.asarray(self._expected(x) * flat(x).sum(axis=1, keepdims=True), np.float32)
+        expected = np.concatenate([self._expected(fit) for _, fit in _fitted(shares(x))])
+        return np.asarray(expected * flat(x).sum(axis=1, keepdims=True), np.float32)
 
     def _encode(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:
         """Return amplitude (a share), peak and width in bins of each LS."""

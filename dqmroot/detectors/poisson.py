@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from dqmroot.detectors.backend import load_keras
 from dqmroot.detectors.base import Progress, Sample, Sees
+from dqmroot.detectors.binwise import Binwise
 from dqmroot.detectors.network import Network
 from dqmroot.detectors.occupancy import Occupancy
-from dqmroot.detectors.shapes import flat, largest
+from dqmroot.detectors.shapes import flat
 from dqmroot.detectors.training import held_rows, train
 from dqmroot.errors import UnknownNameError, UsageError
 from dqmroot.series import MonitorElement
@@ -23,7 +24,7 @@ _BOTTLENECK = "bottleneck"
 _RATE = "rate"
 
 
-class PoissonAutoencoder(Network):
+class PoissonAutoencoder(Binwise, Network):
     """Predicts ln(expected / mean) from the significances of all bins, through a narrow layer, and from conditions.
 
     A residual network: with nothing learnt it predicts the mean shape at the rate of the LS, and it need only learn how good LS
@@ -151,9 +152,6 @@ class PoissonAutoencoder(Network):
         counts, expected = flat(x), self._expected(x, sample)
         variance = self.occupancy_.variance(expected, self.occupancy_.rate(counts))
         return np.asarray(np.abs(counts - expected) / np.sqrt(np.maximum(variance, 1)))
-
-    def _score(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
-        return largest(self._differences(x, sample), self.k)
 
     def _score_bins(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
         return self._differences(x, sample).reshape(x.shape)

@@ -65,19 +65,24 @@ class ProfiledMap(Detector):
         return pulls.reshape(x.shape)
 
     def _score(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
+        return self._score_with_bins(x, sample)[0]
+
+    def _score_bins(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
+        return np.abs(self._pulls(x))
+
+    def _score_with_bins(
+        self, x: NDArray[np.float32], sample: Sample
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         live = (self.occupancy_.shape > 0).reshape(x.shape[1:]).astype(np.float64)
-        out = np.empty(len(x))
+        score, bins = np.empty(len(x)), np.empty(x.shape)
         for part in blocks(len(x), _BLOCK):
             pulls = self._pulls(x[part])
             best = np.zeros(len(pulls))
             for width in self.windows:
                 number = np.maximum(_windowed(live[None], width), 1)
                 best = np.maximum(best, largest(flat(np.abs(_windowed(pulls, width)) / np.sqrt(number)), self.k))
-            out[part] = best
-        return out
-
-    def _score_bins(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
-        return np.abs(self._pulls(x))
+            score[part], bins[part] = best, np.abs(pulls)
+        return score, bins
 
     def _reconstruct(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:
         return np.asarray(self.occupancy_.pulls(flat(x))[1].reshape(x.shape), np.float32)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqmroot.detectors.base import Detector, Progress, Sample, Sees
-from dqmroot.detectors.shapes import flat, largest, mean_shape, scaled
+from dqmroot.detectors.binwise import Binwise
+from dqmroot.detectors.shapes import flat, mean_shape, scaled
 from dqmroot.errors import UsageError
 from dqmroot.scientific import load_scipy
 
@@ -49,7 +50,7 @@ class _Reference(Detector):
         self.total_ = float(arrays["total"])
 
 
-class Chi2(_Reference):
+class Chi2(Binwise, _Reference):
     """Pearson's χ² to the mean shape, per bin that good LS fill."""
 
     name = "chi2"
@@ -58,14 +59,14 @@ class Chi2(_Reference):
     def __init__(self) -> None:
         pass
 
-    def _score(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
-        return np.asarray(np.square(self._pull(x)).sum(axis=1) / max(1, np.count_nonzero(self.shape_)))
-
     def _score_bins(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
         return np.square(self._pull(x)).reshape(x.shape)
 
+    def _made_of(self, bins: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(bins.sum(axis=1) / max(1, np.count_nonzero(self.shape_)))
 
-class MaxPull(_Reference):
+
+class MaxPull(Binwise, _Reference):
     """The mean of the k largest pulls abs(x - E)/√V, with V = E + E²/(counts of the reference).
 
     Args:
@@ -80,14 +81,11 @@ class MaxPull(_Reference):
             raise UsageError(f"detector {self.name}: k must be at least 1, got {k}")
         self.k = k
 
-    def _score(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
-        return largest(np.abs(self._pull(x)), self.k)
-
     def _score_bins(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
         return np.abs(self._pull(x)).reshape(x.shape)
 
 
-class BetaBinomial(_Reference):
+class BetaBinomial(Binwise, _Reference):
     """The relative probability of each bin under a beta-binomial law with a tolerance, as a pull √(-2 ln P).
 
     Data k of n and reference R of nR give P = BB(k; n, R'+1, nR'-R'+1) / max BB, with R' = sR, nR' = s·nR and
@@ -120,9 +118,6 @@ class BetaBinomial(_Reference):
         mode = np.clip(np.rint(n * self.shape_), 0, n)
         log_ratio = _log_beta_binomial(counts, n, alpha, beta) - _log_beta_binomial(mode, n, alpha, beta)
         return np.asarray(np.sqrt(np.maximum(-2 * log_ratio, 0)) * np.sign(counts - n * self.shape_))
-
-    def _score(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
-        return largest(np.abs(self._pull(x)), self.k)
 
     def _score_bins(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
         return np.abs(self._pull(x)).reshape(x.shape)

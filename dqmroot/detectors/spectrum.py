@@ -96,9 +96,14 @@ class ProfiledSpectrum(Detector):
         return np.concatenate([self._nearest(rows[part])[0] for part in blocks(len(rows), _BLOCK)])
 
     def _score_bins(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
+        return self._score_with_bins(x, sample)[1]
+
+    def _score_with_bins(
+        self, x: NDArray[np.float32], sample: Sample
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         rows = shares(x)
-        nearest = self._nearest(rows)[1]
-        return np.asarray(np.square(rows - nearest) / np.maximum(nearest, _LEAST))
+        distance, nearest = self._nearest(rows)
+        return distance, np.asarray(np.square(rows - nearest) / np.maximum(nearest, _LEAST))
 
     def _reconstruct(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:
         rows = shares(x)

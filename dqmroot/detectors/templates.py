@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dqmroot.detectors.base import Detector, Progress, Sample, Sees
-from dqmroot.detectors.shapes import blocks, check_length, flat, largest, shares
+from dqmroot.detectors.base import Progress, Sample, Sees
+from dqmroot.detectors.binwise import Binwise
+from dqmroot.detectors.shapes import check_length, flat, largest, shares
 from dqmroot.errors import UsageError
 from dqmroot.scientific import load_scipy
 
@@ -18,7 +19,7 @@ __all__ = ["NearestTemplate"]
 _BLOCK = 1024
 
 
-class NearestTemplate(Detector):
+class NearestTemplate(Binwise):
     """Mean of the k largest squared differences to the nearest of a few typical shapes.
 
     Good lumisections of different conditions (fills, triggers, gaps in the detector) have different shapes, and a mean over all
@@ -56,16 +57,12 @@ class NearestTemplate(Detector):
         distance = np.square(self.templates_).sum(axis=1) - 2 * (rows @ self.templates_.T)
         return np.asarray(self.templates_[distance.argmin(axis=1)])
 
-    def _score(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
-        out = np.empty(len(x))
-        for part in blocks(len(x), _BLOCK):
-            loss = flat(self._score_bins(x[part], sample))
-            out[part] = largest(loss, self.k or loss.shape[1])
-        return out
-
     def _score_bins(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
         rows = shares(x)
         return np.asarray(np.square(rows - self._nearest(rows))).reshape(x.shape)
+
+    def _made_of(self, bins: NDArray[np.float64]) -> NDArray[np.float64]:
+        return largest(bins, self.k or bins.shape[1])
 
     def _reconstruct(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:
         rows = flat(x)

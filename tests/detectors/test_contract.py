@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,21 @@ class TestContract:
         whole = made.score(other)
         parts = np.concatenate([made.score(other[i : i + 7]) for i in range(0, len(other), 7)])
         np.testing.assert_allclose(parts, whole, rtol=1e-4, atol=1e-6 * np.abs(whole).max())
+
+    def test_both_at_once_are_each_alone(self, name, ndim, fitted) -> None:
+        made, other = fitted(name, ndim)
+        if not made.localises:
+            with pytest.raises(UsageError, match="cannot say"):
+                made.score_with_bins(other)
+            return
+        empty = np.arange(len(other)) == len(other) - 2
+        mixed = replace(other, contents=np.where(empty.reshape(-1, *[1] * ndim), 0, other.contents))
+        for me in (other, mixed):
+            score, bins = made.score_with_bins(me)
+            np.testing.assert_allclose(score, made.score(me), rtol=1e-6)
+            np.testing.assert_allclose(bins, made.score_bins(me), rtol=1e-6, atol=1e-6 * np.nanmax(bins))
+            assert bins.shape == me.values().shape
+        assert np.isnan(score[empty]).all()
 
     def test_inputs_are_not_changed(self, name, ndim, fitted) -> None:
         made, other = fitted(name, ndim)
