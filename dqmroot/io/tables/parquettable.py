@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from dqmroot.io.tables.dialects import column_names, rows_of
 from dqmroot.io.tables.rows import TableRows, in_class, with_flow
 from dqmroot.series import Axis, MonitorElement
 
-__all__ = ["is_autodqm", "read_autodqm", "read_parquet"]
+__all__ = ["is_autodqm", "parquet_errors", "read_autodqm", "read_parquet"]
 
 _BATCH_BYTES = 64_000_000
 
@@ -41,12 +42,19 @@ def read_parquet(path: object, file: pq.ParquetFile, keep: Callable[[str], bool]
     columns = [name for name in unique if name in wanted]
     n_bytes = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
     batch = max(1, int(_BATCH_BYTES * file.metadata.num_rows / max(n_bytes, 1)))
-    try:
+    with parquet_errors(path):
         for part in file.iter_batches(batch_size=batch, columns=columns):
             table = pa.Table.from_batches([part]).rename_columns([wanted[name] for name in part.schema.names])
             rows = _rows(path, table, order, keep)
             if rows is not None:
                 yield rows
+
+
+@contextmanager
+def parquet_errors(path: object) -> Iterator[None]:
+    """Tell what pyarrow finds wrong in a file as `InputError`."""
+    try:
+        yield
     except (pa.ArrowException, KeyError, ValueError, OSError) as error:
         raise InputError(path, f"not readable as parquet: {one_line(error)}") from error
 
@@ -107,10 +115,8 @@ def read_autodqm(path: object, file: pq.ParquetFile, keep: Callable[[str], bool]
     Raises:
         InputError: The bins of one element change from run to run.
     """
-    try:
+    with parquet_errors(path):
         return _autodqm(path, file, keep)
-    except (pa.ArrowException, KeyError, ValueError, OSError) as error:
-        raise InputError(path, f"not readable as parquet: {one_line(error)}") from error
 
 
 def _autodqm(path: object, file: pq.ParquetFile, keep: Callable[[str], bool] | None) -> dict[str, MonitorElement]:

@@ -6,12 +6,11 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dqmroot.errors import InputError, one_line
+from dqmroot.errors import InputError
 from dqmroot.io.tables.csvtable import read_csv
-from dqmroot.io.tables.parquettable import is_autodqm, read_autodqm, read_parquet
+from dqmroot.io.tables.parquettable import is_autodqm, parquet_errors, read_autodqm, read_parquet
 from dqmroot.io.tables.rows import Collector
 from dqmroot.io.tables.seriesparquet import KEY, read_series_parquet
 from dqmroot.series import MonitorElement
@@ -100,7 +99,5 @@ def _parquet(name: str, file: BinaryIO) -> pq.ParquetFile | None:
     file.seek(0)
     if magic != b"PAR1":
         return None
-    try:
+    with parquet_errors(name):
         return pq.ParquetFile(file)
-    except (pa.ArrowException, ValueError, OSError) as error:
-        raise InputError(name, f"not readable as parquet: {one_line(error)}") from error
