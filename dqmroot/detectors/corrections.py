@@ -105,6 +105,11 @@ class SummedLumisections(_Wrapper):
         """How many LS of the same run must come before one that is judged."""
         return self.n - 1
 
+    @property
+    def localises(self) -> bool:
+        """Whether the inner detector says where."""
+        return self.inner_.localises
+
     def _sums(self, x: NDArray[np.float32], sample: Sample) -> tuple[NDArray[np.float32], MonitorElement, NDArray[Any]]:
         """Return the sums, as series too, and which LS they belong to."""
         me = _series(x, sample)

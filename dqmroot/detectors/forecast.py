@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,11 @@ class Forecaster(Binwise):
         target = np.einsum("nib,nb->i", before, rest[now] * weight)
         # A little ridge: with white noise alone the weights are 0, and none grows where two LS say the same.
         self.weights_ = np.linalg.solve(gram + 1e-3 * (np.trace(gram) + 1e-300) * np.eye(self.history), target)
+        # Good LS scatter by what the forecast leaves over, not by what the mean shape does.
+        self.occupancy_ = replace(self.occupancy_, scatter=1.0)
+        left = np.nanmean(np.square(self._pulls(x, sample)), axis=0)[counts.mean(axis=0) >= 1]
+        if len(left):
+            self.occupancy_ = replace(self.occupancy_, scatter=max(1.0, float(left.mean())))
 
     def _told(self, sample: Sample) -> NDArray[np.float64]:
         if not self.conditions:

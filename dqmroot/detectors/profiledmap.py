@@ -97,7 +97,7 @@ class ProfiledMap(Detector):
 
 
 def _windowed(maps: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Sum over windows of ``width`` × ``width`` cells, cut off at the edges of the map; ``(n_ls, y, x)``."""
+    """Sum over the window of ``width`` × ``width`` cells around each cell, moved inside at the edges; ``(n_ls, y, x)``."""
     if width == 1:
         return maps
     out = maps
