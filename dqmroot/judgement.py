@@ -207,9 +207,10 @@ def _look(me: MonitorElement, model: Model, off: NDArray[np.bool_]) -> _Look:
             total += loss.sum(axis=0)
             if model.bin_cut is not None:
                 bad, rows = loss > cut, np.flatnonzero(judged) + start
+                bad_bins[rows] = 0
                 # Of most LS no bin is bad: only the others are counted.
                 some = bad.reshape(len(bad), -1).any(axis=1)
-                bad, bad_bins[rows] = bad[some], 0
+                bad = bad[some]
                 above += bad.sum(axis=0)
                 bad_bins[rows[some]] = bad.sum(axis=tuple(range(1, bad.ndim)))
         if n:

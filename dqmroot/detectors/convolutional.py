@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dqmroot.detectors.backend import load_keras
 from dqmroot.detectors.base import Progress, Sample, Sees
+from dqmroot.detectors.binwise import Binwise
 from dqmroot.detectors.network import MOMENTUM, Network, fitting_size
 from dqmroot.detectors.occupancy import Occupancy
 from dqmroot.detectors.shapes import blocks, cached_blocks, flat, largest
@@ -23,7 +24,7 @@ _BOTTLENECK = "bottleneck"
 _DISTANCES = ("significance", "squared")
 
 
-class ConvAutoencoder(Network):
+class ConvAutoencoder(Binwise, Network):
     """Three convolutions down and three up again, with batch normalisation; learns good maps only.
 
     The study's network: 3×3 convolutions of 86, 64 and 32 filters, each followed by pooling, and the same upwards; 148,521
@@ -162,12 +163,6 @@ class ConvAutoencoder(Network):
 
     def _score_bins(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float64]:
         return np.concatenate(list(self._differences(x)))
-
-    def _score_with_bins(
-        self, x: NDArray[np.float32], sample: Sample
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        loss = self._score_bins(x, sample)
-        return largest(flat(loss), self.k), loss
 
     def _reconstruct(self, x: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:
         images, rate = self._images(x)

@@ -16,8 +16,6 @@ from dqmroot.scientific import load_scipy
 
 __all__ = ["NearestTemplate"]
 
-_BLOCK = 1024
-
 
 class NearestTemplate(Binwise):
     """Mean of the k largest squared differences to the nearest of a few typical shapes.
