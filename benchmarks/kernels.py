@@ -180,6 +180,7 @@ def measure(name: str, shape: tuple[int, ...], turns: int) -> list[Row]:
     place, begin, one = np.arange(n), np.maximum(np.arange(n) - 4, 0), np.ones(n)
     window = [np.ones(3)] * (x.ndim - 1)
     halves = np.prod([0.5] * (x.ndim - 1))
+    halved = bins.blocks_of(inner, twos)
     rows = [Row("plain parallel copy", name, 2 * x.nbytes / new, bandwidth=1.0, ready=1.0)]
 
     def add(
@@ -206,7 +207,7 @@ def measure(name: str, shape: tuple[int, ...], turns: int) -> list[Row]:
     part = np.empty((n, shape[1] // 2, *shape[2:]), np.float32)
     add(
         "rebin 2 (per axis)",
-        lambda out: chain.prepare(x, inner, twos, "", out),
+        lambda out: chain.prepare(x, halved, "", out),
         lambda: slices_rebin(x),
         lambda: peer_rebin(x),
         1 + halves,
@@ -216,9 +217,10 @@ def measure(name: str, shape: tuple[int, ...], turns: int) -> list[Row]:
     add("merge to given groups", merged, lambda: slices_rebin(x), None, 1 + halves, small)
     half = tuple((0, size // 2) if a == 0 else (0, size) for a, size in enumerate(shape[1:]))
     cropped = (slice(None), slice(0, shape[1] // 2))
+    kept = bins.blocks_of(half, (1,) * (x.ndim - 1))
     add(
         "crop to half",
-        lambda out: chain.prepare(x, half, (1,) * (x.ndim - 1), "", out),
+        lambda out: chain.prepare(x, kept, "", out),
         lambda: np.copy(x[cropped]),
         None,
         lines_read(x, part[0].nbytes) + 0.5,
@@ -261,11 +263,11 @@ def measure(name: str, shape: tuple[int, ...], turns: int) -> list[Row]:
         lambda: peer_running(x),
     )
     full = np.pad(x, [(0, 0), *[(1, 1)] * (x.ndim - 1)])
-    region = tuple((1, 1 + size) for size in shape[1:])
-    usual = chain.prepare(full, region, twos, "integral")[0].mean(axis=0)
+    groups = bins.blocks_of(tuple((1, 1 + size) for size in shape[1:]), twos)
+    usual = chain.prepare(full, groups, "integral")[0].mean(axis=0)
     add(
         "crop → rebin → normalise → score",
-        lambda _: chain.score(full, region, twos, "integral", usual, 10),
+        lambda _: chain.score(full, groups, "integral", usual, 10),
         lambda: numpy_chain(full, usual),
     )
     keys, boxes = (
@@ -347,10 +349,10 @@ def sweep_calls(shape: tuple[int, ...], dtype: Any) -> dict[str, tuple[Call, Cal
     n, axes, bins_of = len(x), tuple(range(1, x.ndim)), int(np.prod(shape[1:]))
     inner = tuple((0, size) for size in shape[1:])
     twos = tuple(2 if size % 2 == 0 else 1 for size in shape[1:])
-    cuts = [np.arange(0, size + 1, by) for size, by in zip(shape[1:], twos, strict=True)]
-    groups = bins.groups_of(cuts)
+    groups = bins.blocks_of(inner, twos)
     half = tuple((0, max(1, size // 2)) for size in shape[1:])
     cut = (slice(None), *(slice(*pair) for pair in half))
+    kept = bins.blocks_of(half, (1,) * (x.ndim - 1))
     r, k = x.mean(axis=0), min(10, bins_of)
     wide = r.astype(np.float64)
     columns = (n, *[1] * (x.ndim - 1))
@@ -358,20 +360,23 @@ def sweep_calls(shape: tuple[int, ...], dtype: Any) -> dict[str, tuple[Call, Cal
     begin, one = np.maximum(place - 4, 0), np.ones(n)
     by = divisor.reshape(columns)
 
+    pairs = [
+        [tuple(slice(first, None, 2) if a == axis else slice(None) for a in range(x.ndim)) for first in (0, 1)]
+        for axis, factor in enumerate(twos, start=1)
+        if factor == 2
+    ]
+
     def rebinned() -> Array:
         out = x
-        for axis, factor in enumerate(twos, start=1):
-            if factor == 2:
-                even = tuple(slice(None, None, 2) if a == axis else slice(None) for a in range(x.ndim))
-                odd = tuple(slice(1, None, 2) if a == axis else slice(None) for a in range(x.ndim))
-                out = out[even] + out[odd]
+        for even, odd in pairs:
+            out = out[even] + out[odd]
         return out.copy() if out is x else out
 
     def best_mean(y: Array) -> Array:
         d = np.square(y - r).reshape(n, -1)
         return np.partition(d, -k, axis=1)[:, -k:].mean(axis=1, dtype=np.float64)
 
-    usual = chain.prepare(x, inner, twos, "integral")[0].mean(axis=0)
+    usual = chain.prepare(x, groups, "integral")[0].mean(axis=0)
 
     def plain_chain() -> tuple[Array, ...]:
         y = rebinned()
@@ -390,9 +395,8 @@ def sweep_calls(shape: tuple[int, ...], dtype: Any) -> dict[str, tuple[Call, Cal
         return (x / checked(divisor)).astype(dtype), divisor, negatives(x)
 
     return {
-        "rebin": (lambda: chain.prepare(x, inner, twos), rebinned),
-        "merge": (lambda: bins.merge(x, groups), rebinned),
-        "crop": (lambda: chain.prepare(x, half, (1,) * (x.ndim - 1)), lambda: np.array(x[cut])),
+        "rebin": (lambda: bins.merge(x, groups), rebinned),
+        "crop": (lambda: bins.merge(x, kept), lambda: np.copy(x[cut])),
         "normalise": (
             lambda: scale.normalise(x, "integral", inner),
             lambda: divided(x.sum(axis=axes, keepdims=True, dtype=np.float64)),
@@ -418,22 +422,27 @@ def sweep_calls(shape: tuple[int, ...], dtype: Any) -> dict[str, tuple[Call, Cal
             lambda: windows.window_sums(x, place, begin, one),
             lambda: numpy_running(x),
         ),
-        "fused chain": (lambda: chain.score(x, inner, twos, "integral", usual, min(k, usual.size)), plain_chain),
+        "fused chain": (lambda: chain.score(x, groups, "integral", usual, min(k, usual.size)), plain_chain),
     }
 
 
+HALVES = "bins.blocks_of(((0, 6), (0, 8)), (2, 2))"
 COMPILED = {
     "merge": "bins.merge(x, [np.arange(0, 7, 2), np.arange(0, 9, 2)])",
+    "merge few rows": "bins.merge(few, [np.arange(0, 7, 2), np.arange(0, 9, 2)])",
     "normalise": "scale.normalise(x, 'integral', ((0, 6), (0, 8)))",
-    "chain: prepare": "chain.prepare(x, ((0, 6), (0, 8)), (2, 2), 'integral')",
-    "top": "top.top_mean(np.ones((4, 40, 40), 'f4'), np.ones((40, 40), 'f4'), 5)",
-    "top by partition": "top.top_mean(x, x[0], 5)",
-    "chain: score": "chain.score(np.ones((4, 40, 40), 'f4'), ((0, 40), (0, 40)), (2, 2), 'integral', np.ones((20, 20)), 5)",
+    "normalise few rows": "scale.normalise(few, 'integral', ((0, 6), (0, 8)))",
+    "chain: prepare": f"chain.prepare(x, {HALVES}, 'integral')",
+    "top": "top.top_mean(x, few[0], 5)",
+    "top of few rows": "top.top_mean(few, few[0], 5)",
+    "top by insertion": "top.top_mean(np.ones((4, 80, 80), 'f4'), np.ones((80, 80), 'f4'), 5)",
+    "top by partition": "top.top_mean(x, few[0], 20)",
+    "chain: score": f"chain.score(x, {HALVES}, 'integral', np.ones((3, 4)), 5)",
     "smooth": "smooth.smooth(x, [np.ones(3), np.ones(3)])",
-    "window sums": "windows.window_sums(x, np.arange(4), np.arange(4), np.ones(4))",
-    "thin and add": "faults.change_counts(x[:, None].copy(), np.zeros((4, 3, 2), int), np.zeros(4, np.uint64))",
-    "move along": "faults.move_along(x.copy(), np.ones((4, 6), bool), np.eye(8), np.zeros(4, np.uint64))",
-    "exchange": "faults.exchange(x[:, None].copy(), np.zeros((4, 3, 2), int), np.zeros((4, 3, 2), int))",
+    "window sums": "windows.window_sums(few, np.arange(4), np.arange(4), np.ones(4))",
+    "thin and add": "faults.change_counts(few[:, None].copy(), np.zeros((4, 3, 2), int), np.zeros(4, np.uint64))",
+    "move along": "faults.move_along(few.copy(), np.ones((4, 6), bool), np.eye(8), np.zeros(4, np.uint64))",
+    "exchange": "faults.exchange(few[:, None].copy(), np.zeros((4, 3, 2), int), np.zeros((4, 3, 2), int))",
 }
 
 
@@ -445,7 +454,7 @@ def compile_times() -> None:
             "import time, numpy as np\n"
             "from dqmroot.kernels import bins, chain, faults, scale, smooth, top, windows\n"
             "scale.row_sums(np.ones((2, 2)))\n"  # Numba itself starts
-            f"x = np.ones((4, 6, 8), 'f4'); begin = time.perf_counter(); {code}; print(time.perf_counter() - begin)"
+            f"x = np.ones((4000, 6, 8), 'f4'); few = x[:4]; begin = time.perf_counter(); {code}; print(time.perf_counter() - begin)"
         )
         with tempfile.TemporaryDirectory() as folder:
             took = [

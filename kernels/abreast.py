@@ -10,7 +10,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from dqmroot.kernels.jit import bare_kernel, fast_kernel
+from dqmroot.kernels.jit import bare_steady, fast_kernel
 from dqmroot.kernels.rows import over_rows
 from dqmroot.kernels.stream import take
 
@@ -34,16 +34,16 @@ _TEN = (
 )
 
 
-def lanes_of(dtype: Any) -> int:
+def lanes_of(dtype: np.dtype[Any]) -> int:
     """Return how many rows of this type are sorted side by side; a row must have a multiple of so many bins."""
-    return _REGISTER // int(np.dtype(dtype).itemsize)
+    return _REGISTER // int(dtype.itemsize)
 
 
 def measured(values: Array) -> NDArray[np.bool_]:
     """Return which rows of ``values``, ``(n, bins)`` float32, hold something, and nothing that is no finite number."""
     flat = np.ascontiguousarray(values, np.float32)
     out = np.empty(len(flat), np.bool_)
-    over_rows(_measured, len(flat), flat.nbytes, flat.reshape(-1), flat.shape[1], out)
+    over_rows(_measured, len(flat), flat.nbytes, (flat.reshape(-1), flat.shape[1], out))
     return out
 
 
@@ -118,7 +118,7 @@ def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
     return rows
 
 
-@bare_kernel
+@bare_steady
 def best_abreast(found, n, wide, k, square, best, total, out):  # type: ignore[no-untyped-def]
     """Find the mean of the ``k`` largest, or of their squares, of each row; NaN where ``total`` is.
 

@@ -55,17 +55,17 @@ def change_counts(
     rates = np.ones(n) if rate is None else np.ascontiguousarray(rate, np.float64)
     caps = np.full(n, np.inf) if cap is None else np.ascontiguousarray(cap, np.float64)
     numbers = (float(keep), float(drop), gain, rates, float(factor), caps, random)
-    over_rows(_change_counts, n, counts.nbytes, counts, boxes, keys, *numbers)
+    over_rows(_change_counts, n, counts.nbytes, (counts, boxes, keys, *numbers))
 
 
 def set_boxes(counts: Array, boxes: Array, values: Array) -> None:
     """Set one box per row of ``counts``, ``(n, z, y, x)``, to ``values[i]``, in place; ``boxes`` as in `change_counts`."""
-    over_rows(_set_boxes, len(counts), counts.nbytes, counts, boxes, np.asarray(values, np.float64))
+    over_rows(_set_boxes, len(counts), counts.nbytes, (counts, boxes, np.asarray(values, np.float64)))
 
 
 def exchange(counts: Array, boxes: Array, others: Array) -> None:
     """Exchange two boxes of the same size in each row, in place; they must not overlap. Arguments as in `change_counts`."""
-    over_rows(_exchange, len(counts), counts.nbytes, counts, boxes, others)
+    over_rows(_exchange, len(counts), counts.nbytes, (counts, boxes, others))
 
 
 def move_along(counts: Array, active: Array, spread: Array, keys: Array, *, random: bool = True) -> None:
@@ -82,21 +82,21 @@ def move_along(counts: Array, active: Array, spread: Array, keys: Array, *, rand
     low = np.argmax(some, axis=1)
     high = spread.shape[1] - np.argmax(some[:, ::-1], axis=1)
     below = np.cumsum(spread, axis=1)
-    over_rows(_move_along, len(counts), counts.nbytes, counts, active, spread, below, low, high, keys, random)
+    over_rows(_move_along, len(counts), counts.nbytes, (counts, active, spread, below, low, high, keys, random))
 
 
 def draw_poisson(means: Array, keys: Array) -> Array:
     """Draw Poisson numbers of the means ``(n, bins)``, one key for each row; float64."""
     means = np.ascontiguousarray(means, np.float64)
     out = np.empty_like(means)
-    over_rows(_draw_poisson, len(means), means.nbytes, means, keys, out)
+    over_rows(_draw_poisson, len(means), means.nbytes, (means, keys, out))
     return out
 
 
 def box_sums(counts: Array, boxes: Array) -> Array:
     """``(n,)`` float64: the sum of one box per row of ``counts``, ``(n, z, y, x)``; ``boxes`` as in `change_counts`."""
     out = np.empty(len(counts))
-    over_rows(_box_sums, len(counts), counts.nbytes, counts, boxes, out)
+    over_rows(_box_sums, len(counts), counts.nbytes, (counts, boxes, out))
     return out
 
 
@@ -114,7 +114,7 @@ def copy_counts(counts: Array) -> tuple[Array, Array, Array]:
     out = np.empty(counts.shape, np.float32 if counts.dtype == np.float32 else np.float64)
     negative, broken = np.zeros(len(counts), np.int64), np.zeros(len(counts), np.int64)
     cells = out.reshape(-1)
-    over_rows(_copy_counts, len(counts), counts.nbytes, flat, strides[0], shape[3], cells, negative, broken)
+    over_rows(_copy_counts, len(counts), counts.nbytes, (flat, strides[0], shape[3], cells, negative, broken))
     return out, negative, broken
 
 

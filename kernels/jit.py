@@ -36,6 +36,7 @@ from numba.core.serialize import dumps
 __all__ = [
     "bare_kernel",
     "bare_part",
+    "bare_steady",
     "cache_folder",
     "fast_kernel",
     "inner_kernel",
@@ -67,6 +68,11 @@ def bare_kernel(function: F) -> F:
     Nobody counts references then, which takes longer than a short row, and there is less to compile.
     """
     return _compiled(function, fastmath=_FAST, error_model="numpy", _nrt=False)
+
+
+def bare_steady(function: F) -> F:
+    """Compile like `bare_kernel`, but keep the order of operations: two loops then give the same sum, to the last bit."""
+    return _compiled(function, error_model="numpy", fastmath=False, _nrt=False)
 
 
 def inner_kernel(function: F) -> F:

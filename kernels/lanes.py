@@ -19,7 +19,6 @@ __all__ = ["add_line", "fold_line", "fold_lines", "put_line", "scale_line", "sum
 
 _LANES = 8
 _DOUBLE, _INT = ir.DoubleType(), ir.IntType(32)
-_WIDE = ir.VectorType(_DOUBLE, _LANES)
 
 
 class _Line:
@@ -60,9 +59,9 @@ class _Line:
             return value if self._value == _DOUBLE else self._builder.fpext(value, wide)
         return (self._builder.sitofp if self._kind.signed else self._builder.uitofp)(value, wide)
 
-    def whole(self) -> Any:
-        """The type of eight whole numbers of the same size."""
-        return ir.VectorType(ir.IntType(8 * self._size), _LANES)
+    def whole(self, lanes: int = _LANES) -> Any:
+        """The type of whole numbers of the same size."""
+        return ir.VectorType(ir.IntType(8 * self._size), lanes)
 
     def signed(self) -> bool:
         """Whether a value below 0 has its first bit set."""
@@ -100,10 +99,10 @@ def _first(builder: Any, left: Any, lanes: int) -> Any:
     return builder.icmp_signed("<", count, _same(builder, builder.trunc(left, _INT), lanes))
 
 
-def _each(builder: Any, n: Any, do: Callable[[Any, Any], None]) -> None:
+def _each(builder: Any, n: Any, do: Callable[[Any, Any], None], lanes: int = _LANES) -> None:
     """Do for each eight of ``n`` bins, with ``None``, and for those that are left, with their number."""
-    full = builder.and_(n, cgutils.intp_t(-_LANES))
-    with cgutils.for_range_slice(builder, cgutils.intp_t(0), full, cgutils.intp_t(_LANES), cgutils.intp_t) as (x, _):
+    full = builder.and_(n, cgutils.intp_t(-lanes))
+    with cgutils.for_range_slice(builder, cgutils.intp_t(0), full, cgutils.intp_t(lanes), cgutils.intp_t) as (x, _):
         do(x, None)
     with builder.if_then(builder.icmp_signed("<", full, n)):
         do(full, builder.sub(n, full))
@@ -202,14 +201,18 @@ def _reduce(builder: Any, name: str, vector: Any) -> Any:
     """One number of a vector of whole numbers."""
     element = vector.type.element
     kind = ir.FunctionType(element, [vector.type])
-    name = f"llvm.vector.reduce.{name}.v{_LANES}i{element.width}"
+    name = f"llvm.vector.reduce.{name}.v{vector.type.count}i{element.width}"
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [vector])
 
 
 def _total(builder: Any, vector: Any) -> Any:
-    kind = ir.FunctionType(_DOUBLE, [_DOUBLE, _WIDE])
-    call = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.fadd.v{_LANES}f64")
-    return builder.call(call, [_DOUBLE(0.0), vector], fastmath=("reassoc",))
+    """The sum of a vector, halves upon halves: not in an order that the compiler chooses for each loop."""
+    lanes = vector.type.count
+    while lanes > 1:
+        lanes //= 2
+        halves = [ir.VectorType(_INT, lanes)(list(range(first, first + lanes))) for first in (0, lanes)]
+        vector = builder.fadd(*(builder.shuffle_vector(vector, vector, half) for half in halves))
+    return builder.extract_element(vector, _INT(0))
 
 
 def _sign(builder: Any, line: _Line, bits: Any) -> Any:
@@ -227,14 +230,17 @@ def sum_line(_, flat, begin, n):  # type: ignore[no-untyped-def]  # noqa: ARG001
 
     def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         (line,) = _lines(context, builder, signature, arguments, 0)
-        total, bits = (cgutils.alloca_once_value(builder, kind(None)) for kind in (_WIDE, line.whole()))
+        # Twice as many, as one sum has to wait for the one before.
+        lanes = 2 * _LANES
+        wide, whole = ir.VectorType(_DOUBLE, lanes), line.whole(lanes)
+        total, bits = (cgutils.alloca_once_value(builder, kind(None)) for kind in (wide, whole))
 
         def do(x: Any, left: Any) -> None:
-            values = line.raw(x, left)
-            builder.store(builder.fadd(builder.load(total), line.widen(values, _WIDE)), total)
-            builder.store(builder.or_(builder.load(bits), builder.bitcast(values, line.whole())), bits)
+            values = line.raw(x, left, lanes)
+            builder.store(builder.fadd(builder.load(total), line.widen(values, wide)), total)
+            builder.store(builder.or_(builder.load(bits), builder.bitcast(values, whole)), bits)
 
-        _each(builder, arguments[2], do)
+        _each(builder, arguments[2], do, lanes)
         return context.make_tuple(builder, result, [_total(builder, builder.load(total)), _sign(builder, line, bits)])
 
     return result(flat, types.intp, types.intp), code

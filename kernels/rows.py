@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["copy", "lines", "over_rows", "rows", "set_threads", "target", "threads"]
+__all__ = ["copy", "is_short", "lines", "over_rows", "rows", "set_threads", "target", "threads"]
 
 Array = NDArray[Any]
 # No class: to make one takes as long as to sum a short row.
@@ -27,9 +27,12 @@ Rows = tuple[Array, tuple[int, int, int], tuple[int, int, int, int]]
 
 # Below this many bytes a second thread costs more than it saves.
 _WORTH_A_THREAD = 1 << 20
+# Above so many values it does not matter how long it takes to begin.
+_FEW, _FEW_APART = 1 << 14, 1 << 11
 # Axes that an array of so many has not.
 _MISSING: dict[int, tuple[int, ...]] = {1: (1, 1, 1), 2: (1, 1), 3: (1,), 4: ()}
 _KNOWN = frozenset(np.dtype(name) for name in ("f4", "f8", "i2", "i4", "i8", "u1", "u2", "u4", "u8"))
+_FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 
 
 class _Inside(threading.local):
@@ -63,7 +66,8 @@ def rows(array: Array) -> Rows:
     n, z, y, x = shape[:1] + _MISSING[len(shape)] + shape[1:]
     if flags.c_contiguous and flags.aligned:
         flat = array.ravel()
-        flat.setflags(write=False)
+        if flags.writeable:  # read-only, so that there is one machine code whoever may write to it
+            flat.setflags(write=False)
         return flat, (z * y * x, y * x, x), (n, z, y, x)
     four = array.reshape(n, z, y, x) if array.ndim < 4 else array
     size = four.itemsize
@@ -86,12 +90,35 @@ def lines(array: Array, *others: Array) -> Rows:
 
     With ``others``, whose bins go with those of ``array``, this holds only where theirs lie side by side, too.
     """
-    if array.ndim > 2 and array.size:
+    flags, size = array.flags, array.size
+    if flags.c_contiguous and flags.aligned and size and array.dtype in _KNOWN:
+        for other in others:
+            if not other.flags.c_contiguous:
+                break
+        else:
+            n = len(array)
+            bins, flat = size // n, array.ravel()
+            if flags.writeable:
+                flat.setflags(write=False)
+            return flat, (bins, bins, bins), (n, 1, 1, bins)
+    if array.ndim > 2 and size:
         for a in (array, *others):
             if not (a.flags.c_contiguous or (len(a) and a[0].flags.c_contiguous)):
                 return rows(array)
         return rows(array.reshape(len(array), -1))
     return rows(array)
+
+
+def is_short(array: Array) -> bool:
+    """Return whether ``array`` is one of few floats.
+
+    To describe it, and to look for threads, takes longer than the work: such arrays go to loops that take them as one line,
+    ``array.ravel()``, with few other arguments. They give the same results, to the last bit.
+    """
+    if array.dtype not in _FLOATS:
+        return False
+    flags = array.flags
+    return 0 < array.size < (_FEW if flags.c_contiguous and flags.aligned else _FEW_APART)
 
 
 def target(out: Array | None, shape: tuple[int, ...], dtype: Any) -> Array:
@@ -128,17 +155,12 @@ def set_threads(n: int | None) -> None:
     _asked = n
 
 
-def _nothing(first: int) -> tuple[Array, ...]:
-    del first
-    return ()
-
-
 def over_rows(
     loop: Callable[..., object],
     n: int,
     work: int,
-    *arguments: object,
-    own: Callable[[int], tuple[Array, ...]] = _nothing,
+    arguments: tuple[object, ...] = (),
+    own: Callable[[int], tuple[Array, ...]] | None = None,
     row: int = 32,
 ) -> None:
     """Share rows 0 to ``n`` out over threads.
@@ -148,19 +170,22 @@ def over_rows(
         n: Number of rows.
         work: Number of their bytes.
         arguments: The same for all threads.
-        own: Makes the memory that each thread needs for itself; called with its first row.
+        own: Makes the memory that each thread needs for itself, if it needs any; called with its first row.
         row: As much as to begin a row takes, in bytes.
     """
-    parts = min(n, (work + row * n) // _WORTH_A_THREAD)
-    if parts < 2 or _inside.a_part or (workers := min(threads(), parts)) < 2:
-        loop(0, n, *arguments, *own(0))
+    work += row * n
+    if work < 2 * _WORTH_A_THREAD or _inside.a_part or (workers := min(threads(), n, work // _WORTH_A_THREAD)) < 2:
+        if own is not None:
+            arguments += own(0)
+        loop(0, n, *arguments)
         return
     cuts = [n * part // workers for part in range(workers + 1)]
     # The first call compiles; only one thread needs to.
     pool = _pool(workers - 1)
-    rest = [pool.submit(_work, loop, a, b, *arguments, *own(a)) for a, b in itertools.pairwise(cuts[1:])]
+    mine = own or (lambda _: ())
+    rest = [pool.submit(_work, loop, a, b, *arguments, *mine(a)) for a, b in itertools.pairwise(cuts[1:])]
     try:
-        _work(loop, cuts[0], cuts[1], *arguments, *own(cuts[0]))
+        _work(loop, cuts[0], cuts[1], *arguments, *mine(cuts[0]))
     finally:
         for part in rest:
             part.result()

@@ -8,10 +8,10 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dqmroot.kernels.jit import bare_kernel
+from dqmroot.kernels.jit import bare_steady, inner_kernel
 from dqmroot.kernels.lanes import put_line, scale_line, sum_line, top_line
-from dqmroot.kernels.rows import lines, over_rows, rows, target
-from dqmroot.kernels.stream import PIECE, REST, fetch, gather, room
+from dqmroot.kernels.rows import is_short, lines, over_rows, rows, target
+from dqmroot.kernels.stream import PIECE, REST, fetch, gather, put, room, take
 
 __all__ = [
     "NARROW",
@@ -51,31 +51,39 @@ def normalise(
         The divided values, ``(n,)`` the divisors in float64 (NaN where a row's is not above 0 or not finite), and
         ``(n,)`` the number of negative values in the region.
     """
+    dtype, n = values.dtype if dtype is None else dtype, len(values)
+    divisor, negative = np.empty(n), np.empty(n, np.int64)
     whole = region is None or tuple(region) == tuple((0, size) for size in values.shape[1:])
+    if whole and is_short(values) and _one_line(values):
+        made = np.empty(values.shape, dtype) if out is None else target(out, values.shape, dtype)
+        _normalise_short(values.ravel(), _MAXIMUM[mode], divisor, negative, made.ravel())
+        return made, divisor, negative
     flat, strides, shape = lines(values) if whole else rows(values)
     size = math.prod(shape[1:])
-    made = target(out, shape, values.dtype if dtype is None else dtype)
-    divisor, negative, result = np.empty(shape[0]), np.empty(shape[0], np.int64), made.reshape(-1)
+    made = target(out, shape, dtype)
+    result = made.reshape(-1)
     if whole and strides[0] == size == shape[3]:
         work = (flat, size, _MAXIMUM[mode], divisor, negative, result)
-        own = lambda first: (np.empty(1), *gather(result, first * size))  # noqa: E731
-        over_rows(_normalise, shape[0], flat.nbytes, *work, own=own)
+        over_rows(_normalise, n, flat.nbytes, work, lambda first: gather(result, first * size))
     else:
         box = (flat, *strides, *_box(region or (), shape, whole=whole), _MAXIMUM[mode], divisor, negative)
-        over_rows(_by_parts, shape[0], flat.nbytes, box, (flat, *strides, *shape[1:]), divisor, result)
+        over_rows(_by_parts, n, flat.nbytes, (box, (flat, *strides, *shape[1:]), divisor, result))
     return made.reshape(values.shape), divisor, negative
+
+
+def _one_line(values: Array) -> bool:
+    """Return whether the bins of a row are added as one line, however many rows there are: else line after line."""
+    return values.ndim == 2 or values.flags.c_contiguous
 
 
 def _by_parts(first: int, last: int, box: tuple[Any, ...], work: tuple[Any, ...], divisor: Array, out: Array) -> None:
     """Find divisors, and divide, so few rows at a time that they are still in the cache when they are divided."""
     find, by, size = cast("Any", _find_divisors), cast("Any", _multiply), math.prod(work[4:])
-    inverse = np.empty(len(divisor))
     step = max(1, _CACHED_ROWS // max(size, 1))
     for begin in range(first, last, step):
         end = min(begin + step, last)
         find(begin, end, *box)
-        inverse[begin:end] = 1.0 / divisor[begin:end]
-        by(begin, end, *work, inverse, out, *gather(out, begin * size))
+        by(begin, end, *work, divisor, out, *gather(out, begin * size))
 
 
 def divisors(values: Array, mode: str) -> tuple[Array, Array]:
@@ -93,7 +101,7 @@ def divisors(values: Array, mode: str) -> tuple[Array, Array]:
     negative = np.empty(shape[0], np.int64)
     box = _box((), shape, whole=True)
     work = (flat, *strides, *box, _MAXIMUM[mode], divisor, negative)
-    over_rows(_find_divisors, shape[0], flat.nbytes, *work)
+    over_rows(_find_divisors, shape[0], flat.nbytes, work)
     return divisor, negative
 
 
@@ -105,37 +113,45 @@ def _box(region: Region, shape: tuple[int, ...], *, whole: bool) -> tuple[int, .
 
 def row_sums(values: Array) -> Array:
     """``(n,)`` float64 sums of the rows of ``values``, ``(n, [z,] [y,] x)``."""
+    if is_short(values) and _one_line(values):
+        out = np.empty(len(values))
+        _sum_short(values.ravel(), out)
+        return out
     flat, strides, shape = lines(values)
     out = np.empty(shape[0])
-    over_rows(_row_sums, shape[0], flat.nbytes, flat, *strides, *shape[1:], out)
+    over_rows(_row_sums, shape[0], flat.nbytes, (flat, *strides, *shape[1:], out))
     return out
 
 
 def scale_rows(values: Array, divisor: Array, dtype: DTypeLike | None = None, out: Array | None = None) -> Array:
     """Divide row i of ``values``, ``(n, [z,] [y,] x)``, by ``divisor[i]``; the result goes to ``out`` where it is given."""
+    dtype, divisor = values.dtype if dtype is None else dtype, np.asarray(divisor, np.float64)
+    if is_short(values):
+        made = np.empty(values.shape, dtype) if out is None else target(out, values.shape, dtype)
+        _scale_short(values.ravel(), divisor, made.ravel())
+        return made
     flat, strides, shape = lines(values)
-    made = target(out, shape, values.dtype if dtype is None else dtype)
+    made = target(out, shape, dtype)
     result = made.reshape(-1)
-    with np.errstate(divide="ignore"):
-        factor = 1.0 / np.asarray(divisor, np.float64)
     if values.ndim == 2 and values.shape[1] < NARROW and values.dtype.kind == "f":
-        over_rows(_multiply_narrow, shape[0], result.nbytes, values, factor, made.reshape(values.shape))
+        over_rows(_multiply_narrow, shape[0], result.nbytes, (values, divisor, made.reshape(values.shape)))
         return made.reshape(values.shape)
-    work = (flat, *strides, *shape[1:], factor, result)
-    over_rows(_multiply, shape[0], result.nbytes, *work, own=lambda first: gather(result, first * math.prod(shape[1:])))
+    work = (flat, *strides, *shape[1:], divisor, result)
+    over_rows(_multiply, shape[0], result.nbytes, work, lambda first: gather(result, first * math.prod(shape[1:])))
     return made.reshape(values.shape)
 
 
-def _multiply_narrow(first: int, last: int, values: Array, factor: Array, out: Array) -> None:
+def _multiply_narrow(first: int, last: int, values: Array, divisor: Array, out: Array) -> None:
     with np.errstate(all="ignore"):
-        np.multiply(values[first:last], factor[first:last, None], out=out[first:last], casting="unsafe")
+        np.multiply(values[first:last], (1.0 / divisor[first:last])[:, None], out=out[first:last], casting="unsafe")
 
 
+# Sums keep their order: few rows and many, which other loops work on, give the same ones.
 # Loops index the flat buffer with unsigned numbers: a signed index that may be negative is not vectorised, and a slice
 # counts its references.
 
 
-@bare_kernel
+@bare_steady
 def _row_sums(first, last, flat, sn, sz, sy, nz, ny, nx, out):  # type: ignore[no-untyped-def]
     for i in range(first, last):
         total = 0.0
@@ -149,27 +165,50 @@ def _row_sums(first, last, flat, sn, sz, sy, nz, ny, nx, out):  # type: ignore[n
         out[i] = total
 
 
-@bare_kernel
-def _normalise(first, last, flat, nx, maximum, divisor, negative, out, factor, line, mark):  # type: ignore[no-untyped-def]
+@bare_steady
+def _sum_short(flat, out):  # type: ignore[no-untyped-def]
+    nx = len(flat) // len(out)
+    for i in range(len(out)):
+        total, end = 0.0, (i + 1) * nx
+        for p in range(i * nx, end, PIECE):
+            total += sum_line(flat, p, min(PIECE, end - p))[0]
+        out[i] = total
+
+
+@inner_kernel
+def _divisor(flat, row, nx, maximum):  # type: ignore[no-untyped-def]
+    """Return what to divide a row by, NaN where there is no such number, and how many of its values are negative."""
+    total, sign = sum_line(flat, row, nx) if maximum is None else top_line(flat, row, nx)
+    below = 0
+    # Most rows have no negative value: they are counted only where a sign is set.
+    for x in range(row, row + nx if sign else row):
+        below += flat[np.uintp(x)] < 0
+        total = np.nan if np.isnan(flat[np.uintp(x)]) else total
+    return total if total > 0.0 and total < np.inf else np.nan, below
+
+
+@bare_steady
+def _normalise_short(flat, maximum, divisor, negative, out):  # type: ignore[no-untyped-def]
+    nx = len(flat) // len(divisor)
+    for i in range(len(divisor)):
+        divisor[i], negative[i] = _divisor(flat, i * nx, nx, maximum)
+        scale_line(out, i * nx, flat, i * nx, nx, 1.0 / divisor[i])
+
+
+@bare_steady
+def _normalise(first, last, flat, nx, maximum, divisor, negative, out, line, mark):  # type: ignore[no-untyped-def]
     for i in range(first, last):
-        row, below = i * nx, 0
-        total, sign = sum_line(flat, row, nx) if maximum is None else top_line(flat, row, nx)
-        # Most rows have no negative value: they are counted only where a sign is set.
-        for x in range(row, row + nx if sign else row):
-            below += flat[np.uintp(x)] < 0
-            total = np.nan if np.isnan(flat[np.uintp(x)]) else total
-        negative[i] = below
-        divisor[i] = total if total > 0.0 and total < np.inf else np.nan
-        # It comes from memory: what the compiler sees to be 1 / x it would turn into many divisions.
-        factor[0] = 1.0 / divisor[i]
+        row = i * nx
+        divisor[i], negative[i] = _divisor(flat, row, nx, maximum)
+        by = 1.0 / divisor[i]
         for p in range(row, row + nx, PIECE):
             size = min(PIECE, row + nx - p)
             fetch(flat, p, p + size)
-            scale_line(line, room(out, line, mark, size), flat, p, size, factor[0])
+            scale_line(line, room(out, line, mark, size), flat, p, size, by)
     room(out, line, mark, REST)
 
 
-@bare_kernel
+@bare_steady
 def _find_divisors(  # type: ignore[no-untyped-def]
     first, last, flat, sn, sz, sy, z0, z1, y0, y1, x0, x1, maximum, divisor, negative
 ):
@@ -193,10 +232,10 @@ def _find_divisors(  # type: ignore[no-untyped-def]
         divisor[i] = total if total > 0.0 and total < np.inf else np.nan
 
 
-@bare_kernel
-def _multiply(first, last, flat, sn, sz, sy, nz, ny, nx, factor, out, line, mark):  # type: ignore[no-untyped-def]
+@bare_steady
+def _multiply(first, last, flat, sn, sz, sy, nz, ny, nx, divisor, out, line, mark):  # type: ignore[no-untyped-def]
     for i in range(first, last):
-        by = factor[i]
+        by = 1.0 / divisor[i]
         for z in range(nz):
             for y in range(ny):
                 for p in range(0, nx, PIECE):
@@ -210,6 +249,13 @@ def _multiply(first, last, flat, sn, sz, sy, nz, ny, nx, factor, out, line, mark
     room(out, line, mark, REST)
 
 
+@bare_steady
+def _scale_short(flat, divisor, out):  # type: ignore[no-untyped-def]
+    nx = len(flat) // len(divisor)
+    for i in range(len(divisor)):
+        scale_line(out, i * nx, flat, i * nx, nx, 1.0 / divisor[i])
+
+
 def linear(values: Array, by: Array, less: Array, dtype: DTypeLike | None = None) -> Array:
     """``(values - less) / by`` for each bin.
 
@@ -219,14 +265,19 @@ def linear(values: Array, by: Array, less: Array, dtype: DTypeLike | None = None
         less: The same shape, float64.
         dtype: Type of the result; by default that of ``values``.
     """
+    dtype, factor = values.dtype if dtype is None else dtype, (1.0 / np.asarray(by)).ravel()
+    less = np.asarray(less, np.float64).ravel()
+    if is_short(values):
+        made = np.empty(values.shape, dtype)
+        _linear_short(values.ravel(), factor, less, made.ravel())
+        return made
     flat, strides, shape = lines(values)
-    out = np.empty(math.prod(shape), values.dtype if dtype is None else dtype)
-    maps = [np.ascontiguousarray(array, np.float64).reshape(-1) for array in (1.0 / np.asarray(by), less)]
-    over_rows(_linear, shape[0], flat.nbytes, flat, *strides, *shape[1:], *maps, out)
+    out = np.empty(math.prod(shape), dtype)
+    over_rows(_linear, shape[0], flat.nbytes, (flat, *strides, *shape[1:], factor, less, out))
     return out.reshape(values.shape)
 
 
-@bare_kernel
+@bare_steady
 def _linear(first, last, flat, sn, sz, sy, nz, ny, nx, factor, less, out):  # type: ignore[no-untyped-def]
     for i in range(first, last):
         for z in range(nz):
@@ -236,3 +287,10 @@ def _linear(first, last, flat, sn, sz, sy, nz, ny, nx, factor, less, out):  # ty
                 for x in range(nx):
                     value = flat[np.uintp(begin + x)] - less[np.uintp(at + x)]
                     out[np.uintp(to + x)] = value * factor[np.uintp(at + x)]
+
+
+@bare_steady
+def _linear_short(flat, factor, less, out):  # type: ignore[no-untyped-def]
+    for row in range(0, len(flat), len(less)):
+        for x in range(len(less)):
+            put(out, row + x, (take(flat, row + x) - take(less, x)) * take(factor, x))

@@ -42,7 +42,7 @@ def smooth(values: Array, weights: Sequence[Array], dtype: DTypeLike | None = No
     out = np.empty(math.prod(shape), values.dtype if dtype is None else dtype)
     work = (flat, *strides, *shape[1:], *halves, *scaled, along, _edges(along, shape[3])[1], out)
     own = lambda _: (np.empty(math.prod(shape[1:])), np.empty(shape[3]))  # noqa: E731
-    over_rows(_smooth, shape[0], flat.nbytes, *work, own=own)
+    over_rows(_smooth, shape[0], flat.nbytes, work, own)
     return out.reshape(values.shape)
 
 

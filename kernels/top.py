@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dqmroot.kernels.abreast import MOST, best_abreast, lanes_of
 from dqmroot.kernels.jit import bare_kernel, inner_kernel
-from dqmroot.kernels.rows import lines, over_rows, target
+from dqmroot.kernels.rows import is_short, lines, over_rows, target
 from dqmroot.kernels.scale import NARROW
 from dqmroot.kernels.stream import PIECE, REST, fetch, gather, put, room, take
 
@@ -45,6 +45,13 @@ def top_mean(values: Array, reference: Array, k: int, kind: str = "squared", flo
     Returns:
         ``(n,)`` float64; NaN for rows with a NaN.
     """
+    if k <= MOST and kind == "squared" and is_short(values) and is_short(reference):
+        n, dtype = len(values), values.dtype
+        if values.size < n * _SHORT:
+            lanes, out = lanes_of(dtype), np.empty(n)
+            found = np.empty((n + lanes - 1) * (values.size // n + lanes) + MOST * lanes, dtype)
+            _top_short(values.ravel(), reference.ravel(), k, lanes, found[: MOST * lanes], found[MOST * lanes :], out)
+            return out
     flat, strides, shape, other, other_strides = _pair(values, reference)
     n_bins, out = math.prod(shape[1:]), np.empty(shape[0])
     dtype = np.dtype(np.float32 if kind == "squared" and flat.dtype == np.float32 else np.float64)
@@ -53,7 +60,7 @@ def top_mean(values: Array, reference: Array, k: int, kind: str = "squared", flo
         best: Any = _by_sorting
     else:
         best = _by_insertion if k <= _MANY and n_bins >= _LONG else _by_partition
-    over_rows(_part, shape[0], flat.nbytes, work, n_bins, k, dtype, best, out)
+    over_rows(_part, shape[0], flat.nbytes, (work, n_bins, k, dtype, best, out))
     return out
 
 
@@ -98,17 +105,19 @@ def differences(
     values: Array, reference: Array, kind: str = "squared", floor: float = 0.0, out: Array | None = None
 ) -> Array:
     """Difference between ``values`` and ``reference`` bin by bin, as `top_mean` has it, in float64."""
+    if kind == "squared" and is_short(values) and is_short(reference):
+        made = np.empty(values.shape) if out is None else target(out, values.shape, np.float64)
+        _square_short(values.ravel(), reference.ravel(), made.ravel())
+        return made
     if kind == "squared" and values.ndim == 2 and values.shape[1] < NARROW:
         made = target(out, values.shape, np.float64)
-        over_rows(_squares, len(values), values.nbytes, values, np.broadcast_to(reference, values.shape), made, row=0)
+        over_rows(_squares, len(values), values.nbytes, (values, np.broadcast_to(reference, values.shape), made), row=0)
         return made
     flat, strides, shape, other, other_strides = _pair(values, reference)
     made = target(out, (shape[0], math.prod(shape[1:])), np.float64)
     result = made.reshape(-1)
     work = (flat, *strides, other, *other_strides, *shape[1:], DIFFERENCES[kind], float(floor), result)
-    over_rows(
-        _differences, shape[0], flat.nbytes, *work, own=lambda first: gather(result, first * math.prod(shape[1:]))
-    )
+    over_rows(_differences, shape[0], flat.nbytes, work, lambda first: gather(result, first * math.prod(shape[1:])))
     return made.reshape(values.shape)
 
 
@@ -166,6 +175,14 @@ def _differences(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, k
 
 
 @bare_kernel
+def _square_short(flat, other, out):  # type: ignore[no-untyped-def]
+    for row in range(0, len(flat), len(other)):
+        for x in range(len(other)):
+            d = take(flat, row + x) - take(other, x)
+            put(out, row + x, d * d)
+
+
+@bare_kernel
 def _fill(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, kind, floor, found, wide, total):  # type: ignore[no-untyped-def]
     """Fill ``found``, rows of ``wide``, with differences, not squared yet, and ``total`` with their sums, NaN if one of them is."""
     for i in range(first, last):
@@ -181,6 +198,22 @@ def _fill(first, last, flat, sn, sz, sy, other, rn, rz, ry, nz, ny, nx, kind, fl
                     put(found, at + x, d)
                     summed += d
         total[i - first] = summed
+
+
+@bare_kernel
+def _top_short(flat, other, k, lanes, best, found, out):  # type: ignore[no-untyped-def]
+    nx = len(flat) // len(out)
+    wide = (nx + lanes - 1) // lanes * lanes
+    for i in range(len(out)):
+        summed = 0.0
+        for x in range(nx):
+            d = abs(take(flat, i * nx + x) - take(other, i * nx % len(other) + x))
+            put(found, i * wide + x, d)
+            summed += d
+        for x in range(nx, wide):
+            put(found, i * wide + x, 0.0)
+        out[i] = summed
+    best_abreast(found, len(out), wide, k, True, best, out, out)
 
 
 @bare_kernel

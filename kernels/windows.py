@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dqmroot.kernels.jit import bare_kernel
-from dqmroot.kernels.rows import lines, over_rows
+from dqmroot.kernels.rows import is_short, lines, over_rows
 from dqmroot.kernels.stream import fetch, take
 
 __all__ = ["window_products", "window_sums"]
@@ -34,12 +34,19 @@ def window_sums(values: Array, order: Array, begin: Array, factor: Array, dtype:
     Returns:
         The same shape, in the order of ``values``.
     """
-    flat, strides, shape = lines(values)
-    out = np.empty(math.prod(shape), values.dtype if dtype is None else dtype)
     places = (np.asarray(order, np.int64), np.asarray(begin, np.int64), np.asarray(factor, np.float64))
+    dtype = values.dtype if dtype is None else dtype
+    if is_short(values):
+        flat, made, (n, nx) = values.ravel(), np.empty(values.shape, dtype), (len(values), values.size // len(values))
+        flat.setflags(write=False)
+        line = np.zeros(min(_PIECE, values.size))
+        _window_sums(0, n, flat, nx, nx, nx, 1, 1, nx, *places, True, made.ravel(), line)
+        return made
+    flat, strides, shape = lines(values)
+    out = np.empty(math.prod(shape), dtype)
     compact = strides[0] == math.prod(shape[1:]) == shape[3]
     work = (flat, *strides, *shape[1:], *places, compact, out)
-    over_rows(_window_sums, shape[0], flat.nbytes, *work, own=lambda _: (np.zeros(_PIECE),))
+    over_rows(_window_sums, shape[0], flat.nbytes, work, lambda _: (np.zeros(_PIECE),))
     return out.reshape(values.shape)
 
 
@@ -49,7 +56,7 @@ def window_products(values: Array, order: Array, begin: Array) -> Array:
     out = np.empty(math.prod(shape))
     places = (np.asarray(order, np.int64), np.asarray(begin, np.int64))
     work = (flat, *strides, *shape[1:], *places, out)
-    over_rows(_window_products, shape[0], flat.nbytes, *work, own=lambda _: (np.empty(_PIECE),))
+    over_rows(_window_products, shape[0], flat.nbytes, work, lambda _: (np.empty(_PIECE),))
     return out.reshape(values.shape)
 
 

@@ -16,6 +16,14 @@ from dqmroot.kernels import bins, chain, faults, scale, smooth, top, windows
 Array = NDArray[Any]
 Call = Callable[[Array], Any]
 
+LAYOUTS: dict[str, Callable[[Array], Array]] = {
+    "as it is": lambda x: x,
+    "without flow bins": lambda x: np.pad(x, [(0, 0), *[(1, 2)] * (x.ndim - 1)])[(..., *[slice(1, -2)] * (x.ndim - 1))],
+    "last first": lambda x: np.ascontiguousarray(x[::-1])[::-1],
+    "each second": lambda x: np.repeat(x, 2, axis=0)[::2],
+    "columns first": np.asfortranarray,
+}
+
 
 @dataclass(frozen=True)
 class Twin:
@@ -277,19 +285,26 @@ TWINS: dict[str, Twin] = {
     "top deviance": top_twin("deviance"),
     "top pull": top_twin("pull"),
     "crop and rebin": Twin(
-        lambda x: chain.prepare(x, region_of(x), factors_of(x))[0], lambda x: chain_definition(x, ""), bandwidth=True
+        lambda x: chain.prepare(x, bins.blocks_of(region_of(x), factors_of(x)))[0],
+        lambda x: chain_definition(x, ""),
+        bandwidth=True,
     ),
     "crop, rebin, normalise": Twin(
-        lambda x: chain.prepare(x, region_of(x), factors_of(x), "integral")[0],
+        lambda x: chain.prepare(x, bins.blocks_of(region_of(x), factors_of(x)), "integral")[0],
         lambda x: chain_definition(x, "integral"),
         bandwidth=True,
     ),
     "crop, rebin, normalise to the maximum": Twin(
-        lambda x: chain.prepare(x, region_of(x), factors_of(x), "maximum")[0], lambda x: chain_definition(x, "maximum")
+        lambda x: chain.prepare(x, bins.blocks_of(region_of(x), factors_of(x)), "maximum")[0],
+        lambda x: chain_definition(x, "maximum"),
     ),
     "crop, rebin, normalise, score": Twin(
         lambda x: chain.score(
-            x, region_of(x), factors_of(x), "integral", chain_reference(x), k_of(chain_reference(x)[None])
+            x,
+            bins.blocks_of(region_of(x), factors_of(x)),
+            "integral",
+            chain_reference(x),
+            k_of(chain_reference(x)[None]),
         )[0],
         lambda x: top_definition(
             difference_definition(chain_definition(x, "integral"), chain_reference(x), "squared"),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dqmroot.errors import UsageError
 from dqmroot.kernels import chain
+from dqmroot.kernels.bins import Groups, blocks_of
 from dqmroot.kernels.scratch import AT_ONCE, scratch
 from dqmroot.prepare.bins import Crop, IncludeFlow, Rebin, check_factors
 from dqmroot.prepare.scale import Normalise
@@ -25,48 +26,44 @@ class Plan:
     """What one pass has to do.
 
     Args:
-        region: First and last bin (exclusive), flow bins counted, per axis in the order of the array.
-        factors: Bins per group, per axis in the order of the array.
+        groups: The bins that are kept, flow bins counted, and summed, in the order of the array.
         mode: How to normalise; ``""`` for not at all.
         name: The monitoring element.
     """
 
-    region: tuple[tuple[int, int], ...]
-    factors: tuple[int, ...]
+    groups: Groups
     mode: str
     name: str
 
     def array(self, me: MonitorElement) -> NDArray[np.float32]:
         """Return the prepared values, ``(n_ls, [z,] [y,] x)`` float32."""
-        out, _, negative = chain.prepare(me.contents, self.region, self.factors, self.mode)
+        out, negative = chain.prepare(me.contents, self.groups, self.mode)
         self._check(me, negative)
         return np.asarray(out, np.float32)
 
     def parts(self, me: MonitorElement) -> Iterator[NDArray[np.float32]]:
         """Give what `array` returns, some rows at a time, in memory that the next rows use again."""
-        size = [(high - low) // by for (low, high), by in zip(self.region, self.factors, strict=True)]
+        size = self.groups.size
         step = max(1, min(AT_ONCE // max(math.prod(size), 1), len(me)))
-        negative = np.zeros(len(me), np.int64)
-        with scratch((step, *size), np.float32 if me.contents.dtype == np.float32 else np.float64) as memory:
+        with scratch((step, *size), chain.kept(me.contents)) as memory:
             for begin in range(0, len(me), step):
                 rows = me.contents[begin : begin + step]
-                work = self.region, self.factors, self.mode
-                out, _, negative[begin : begin + step] = chain.prepare(rows, *work, memory[: len(rows)])
-                self._check(me, negative)
+                out, negative = chain.prepare(rows, self.groups, self.mode, memory[: len(rows)])
+                self._check(me, negative, begin)
                 yield np.asarray(out, np.float32)
 
     def score(self, me: MonitorElement, reference: Array, k: int, kind: str) -> NDArray[np.float64]:
         """Return the mean of the ``k`` largest differences to ``reference``, ``(n_ls,)``."""
-        out, negative = chain.score(me.contents, self.region, self.factors, self.mode, reference, k, kind)
+        out, negative = chain.score(me.contents, self.groups, self.mode, reference, k, kind)
         self._check(me, negative)
         return out
 
-    def _check(self, me: MonitorElement, negative: Array) -> None:
-        if self.mode and negative.any():
-            i = int(np.argmax(negative > 0))
+    def _check(self, me: MonitorElement, negative: Array | None, first: int = 0) -> None:
+        if negative is not None and negative.any():
+            at = int(np.argmax(negative > 0))
             raise UsageError(
-                f"{me.name}: normalise({self.mode}) of negative contents: {negative[i]} bins in run {me.run[i]},"
-                f" lumisection {me.lumi[i]}"
+                f"{me.name}: normalise({self.mode}) of negative contents: {negative[at]} bins in run {me.run[first + at]},"
+                f" lumisection {me.lumi[first + at]}"
             )
 
 
@@ -103,4 +100,4 @@ def fuse(steps: Sequence[Step], me: MonitorElement) -> Plan | None:
         if any(isinstance(later, Crop | Rebin) for later in steps[i + 1 :]):
             axes = step.axes_after(axes)
     region = tuple(zip(low[::-1], high[::-1], strict=True))
-    return Plan(region, tuple(factors[::-1]), mode, me.name)
+    return Plan(blocks_of(region, factors[::-1]), mode, me.name)

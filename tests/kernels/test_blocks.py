@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from twins import LAYOUTS
 
 from dqmroot.kernels import bins, chain, scale, stream, top, windows
 
@@ -16,13 +16,6 @@ Array = NDArray[Any]
 
 # Several times the bins that are worked on together, none of them a multiple of a vector.
 SHAPES = [(90_001, 3), (3001, 102), (2, 300_001), (71, 75, 83), (501, 36, 42), (13, 31, 37, 29)]
-LAYOUTS: dict[str, Callable[[Array], Array]] = {
-    "as it is": lambda x: x,
-    "without flow bins": lambda x: np.pad(x, [(0, 0), *[(1, 2)] * (x.ndim - 1)])[(..., *[slice(1, -2)] * (x.ndim - 1))],
-    "last first": lambda x: np.ascontiguousarray(x[::-1])[::-1],
-    "each second": lambda x: np.repeat(x, 2, axis=0)[::2],
-    "columns first": np.asfortranarray,
-}
 
 
 @pytest.fixture(params=SHAPES, ids=lambda shape: "×".join(map(str, shape)))
@@ -80,7 +73,7 @@ def test_groups(shape: tuple[int, ...], dtype: str, layout: str) -> None:
         for axis, cut in enumerate(cuts, start=1):
             want = np.add.reduceat(want, cut[:-1], axis=axis)
         agree(bins.merge(x, cuts), want)
-        divided, _, _ = chain.prepare(x, tuple((int(c[0]), int(c[-1])) for c in crop), (1,) * len(cuts), "integral")
+        divided, _ = chain.prepare(x, bins.groups_of(crop), "integral")
         assert divided.sum() == pytest.approx(len(x), rel=1e-5)
 
 

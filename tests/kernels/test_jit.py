@@ -20,7 +20,8 @@ values = np.arange(24).reshape(2, 3, 4).astype(kind)
 merged = bins.merge(values, [np.array([0, 3]), np.array([0, 2, 4])], np.float64)
 assert merged.tolist() == [[[27.0, 39.0]], [[99.0, 111.0]]], merged
 assert scale.scale_rows(values, np.array([1.0, 2.0]), np.float64)[1, 2, 3] == 11.5
-hits = sum(sum(f.stats.cache_hits.values()) for f in (bins._merge, scale._multiply))
+used = (bins._merge, bins._merge_short, scale._multiply, scale._scale_short)
+hits = sum(sum(f.stats.cache_hits.values()) for f in used)
 print(hits, jit.cache_folder())
 """
 

@@ -29,10 +29,10 @@ CALLS: dict[str, Call] = {
     "normalise": lambda x, out: scale.normalise(x, "integral", whole(x), None, out)[0],
     "normalise to the maximum": lambda x, out: scale.normalise(x, "maximum", whole(x), None, out)[0],
     "scale rows": lambda x, out: scale.scale_rows(x, np.arange(1.0, len(x) + 1), None, out),
-    "rebin": lambda x, out: chain.prepare(x, whole(x), halves(x), "", out)[0],
-    "rebin, normalise": lambda x, out: chain.prepare(x, whole(x), halves(x), "integral", out)[0],
+    "rebin": lambda x, out: chain.prepare(x, bins.blocks_of(whole(x), halves(x)), "", out)[0],
+    "rebin, normalise": lambda x, out: chain.prepare(x, bins.blocks_of(whole(x), halves(x)), "integral", out)[0],
     "crop": lambda x, out: chain.prepare(
-        x, tuple((size // 3, size) for size in x.shape[1:]), (1,) * (x.ndim - 1), "", out
+        x, bins.blocks_of(tuple((size // 3, size) for size in x.shape[1:]), (1,) * (x.ndim - 1)), "", out
     )[0],
     "merge": lambda x, out: bins.merge(x, [np.unique([0, 1, size]) for size in x.shape[1:]], None, out),
     "loss map": lambda x, out: top.differences(x, x[0], "squared", 0.0, out),
