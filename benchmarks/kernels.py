@@ -396,7 +396,7 @@ def sweep_calls(shape: tuple[int, ...], dtype: Any) -> dict[str, tuple[Call, Cal
 
     return {
         "rebin": (lambda: bins.merge(x, groups), rebinned),
-        "crop": (lambda: bins.merge(x, kept), lambda: np.copy(x[cut])),
+        "crop": (lambda: bins.merge(x, kept), lambda: x[cut].copy()),  # noqa: PLW0108 - the cut is part of it
         "normalise": (
             lambda: scale.normalise(x, "integral", inner),
             lambda: divided(x.sum(axis=axes, keepdims=True, dtype=np.float64)),
@@ -416,11 +416,11 @@ def sweep_calls(shape: tuple[int, ...], dtype: Any) -> dict[str, tuple[Call, Cal
         "top": (lambda: top.top_mean(x, r, k), lambda: best_mean(x)),
         "smooth": (
             lambda: smooth.smooth(x, [np.ones(3)] * (x.ndim - 1)),
-            lambda: numpy_smooth(x),
+            lambda: numpy_smooth(np.asarray(x, np.float64)).astype(dtype, copy=False),
         ),
         "running sum": (
             lambda: windows.window_sums(x, place, begin, one),
-            lambda: numpy_running(x),
+            lambda: numpy_running(np.asarray(x, np.float64)).astype(dtype, copy=False),
         ),
         "fused chain": (lambda: chain.score(x, groups, "integral", usual, min(k, usual.size)), plain_chain),
     }

@@ -45,22 +45,21 @@ def top_mean(values: Array, reference: Array, k: int, kind: str = "squared", flo
     Returns:
         ``(n,)`` float64; NaN for rows with a NaN.
     """
-    if k <= MOST and kind == "squared" and is_short(values) and is_short(reference):
-        n, dtype = len(values), values.dtype
-        if values.size < n * _SHORT:
-            lanes, out = lanes_of(dtype), np.empty(n)
-            found = np.empty((n + lanes - 1) * (values.size // n + lanes) + MOST * lanes, dtype)
-            _top_short(values.ravel(), reference.ravel(), k, lanes, found[: MOST * lanes], found[MOST * lanes :], out)
-            return out
+    n = len(values)
+    if k <= MOST and kind == "squared" and is_short(values) and is_short(reference) and values.size < n * _SHORT:
+        lanes, out = lanes_of(values.dtype), np.empty(n)
+        found = np.empty((n + lanes - 1) * (values.size // n + lanes) + MOST * lanes, values.dtype)
+        _top_short(values.ravel(), reference.ravel(), k, lanes, found[: MOST * lanes], found[MOST * lanes :], out)
+        return out
     flat, strides, shape, other, other_strides = _pair(values, reference)
-    n_bins, out = math.prod(shape[1:]), np.empty(shape[0])
+    n_bins, out = math.prod(shape[1:]), np.empty(n)
     dtype = np.dtype(np.float32 if kind == "squared" and flat.dtype == np.float32 else np.float64)
     work = (flat, *strides, other, *other_strides, *shape[1:], DIFFERENCES[kind], float(floor))
     if k <= MOST and n_bins < _SHORT:
         best: Any = _by_sorting
     else:
         best = _by_insertion if k <= _MANY and n_bins >= _LONG else _by_partition
-    over_rows(_part, shape[0], flat.nbytes, (work, n_bins, k, dtype, best, out))
+    over_rows(_part, n, flat.nbytes, (work, n_bins, k, dtype, best, out))
     return out
 
 
