@@ -1,4 +1,4 @@
-"""Sums over neighbouring bins: rebinning, cropping, merging, with one loop for all."""
+"""Sums over neighbouring bins: rebinning, cropping, merging."""
 
 from __future__ import annotations
 
@@ -93,9 +93,8 @@ def merge(
     if box is not None and not groups.pairs:
         part = values[box]
         return part.astype(dtype, "C") if out is None and part.size < _ALONE else _copied(part, dtype, out)
-    made = (
-        np.empty((len(values), *groups.size), dtype) if out is None else target(out, (len(values), *groups.size), dtype)
-    )
+    shape = (len(values), *groups.size)
+    made = np.empty(shape, dtype) if out is None else target(out, shape, dtype)
     if box is not None and made.dtype.kind == "f":
         part = values[box]
         if is_short(part):

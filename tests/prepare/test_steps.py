@@ -273,6 +273,22 @@ def test_fused_and_single_steps_agree(monkeypatch: pytest.MonkeyPatch) -> None:
             np.testing.assert_array_equal(prepared.array(me), fused)
 
 
+def test_some_rows_at_a_time_give_what_all_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    me, steps = counts(40), [dq.crop((1, 5)), dq.rebin(2, 1), dq.normalise()]
+    monkeypatch.setattr("dqmroot.prepare.fused.AT_ONCE", 100)
+    for some in (steps, [*steps, dq.smooth()]):
+        prepared = Preparation(some)
+        parts = [part.copy() for part in prepared.parts(me)]
+        assert (len(parts) > 3) == (some is steps)
+        np.testing.assert_array_equal(np.concatenate(parts), prepared.array(me))
+    contents, found = me.contents.copy(), []
+    contents[33, 3, 3] = -100
+    where = rf"normalise\(integral\) of negative contents: 1 .*in run {me.run[33]}, lumisection {me.lumi[33]}$"
+    with pytest.raises(UsageError, match=where):
+        found.extend(len(part) for part in Preparation(steps).parts(me.replace(contents=contents)))
+    assert 0 < sum(found) <= 33
+
+
 def test_arguments_are_kept_as_given() -> None:
     known: Any = {"n": 4, "mean": True, "partial": True, "gap": 2, "min_entries": 5.0}
     assert {key: value for key, value in dq.running(**known).to_dict().items() if key != "step"} == known
