@@ -20,7 +20,7 @@ __all__ = ["kept", "prepare", "score"]
 Array = NDArray[Any]
 
 _SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
-# Bytes that are worked on by one kernel after the other.
+# Bytes that are worked on by one kernel after the other: fewer are one block, and need no memory that is used again.
 _CACHED = 1 << 20
 
 

@@ -60,7 +60,7 @@ class _Line:
         return (self._builder.sitofp if self._kind.signed else self._builder.uitofp)(value, wide)
 
     def whole(self, lanes: int = _LANES) -> Any:
-        """The type of whole numbers of the same size."""
+        """The type of a vector of whole numbers of the same size."""
         return ir.VectorType(ir.IntType(8 * self._size), lanes)
 
     def signed(self) -> bool:
@@ -100,7 +100,7 @@ def _first(builder: Any, left: Any, lanes: int) -> Any:
 
 
 def _each(builder: Any, n: Any, do: Callable[[Any, Any], None], lanes: int = _LANES) -> None:
-    """Do for each eight of ``n`` bins, with ``None``, and for those that are left, with their number."""
+    """Do for each ``lanes`` of ``n`` bins, with ``None``, and for those that are left, with their number."""
     full = builder.and_(n, cgutils.intp_t(-lanes))
     with cgutils.for_range_slice(builder, cgutils.intp_t(0), full, cgutils.intp_t(lanes), cgutils.intp_t) as (x, _):
         do(x, None)

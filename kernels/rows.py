@@ -27,7 +27,7 @@ Rows = tuple[Array, tuple[int, int, int], tuple[int, int, int, int]]
 
 # Below this many bytes a second thread costs more than it saves.
 _WORTH_A_THREAD = 1 << 20
-# Above so many values it does not matter how long it takes to begin.
+# From so many values on it does not matter how long it takes to begin; from fewer where they lie apart, and are copied.
 _FEW, _FEW_APART = 1 << 14, 1 << 11
 # Axes that an array of so many has not.
 _MISSING: dict[int, tuple[int, ...]] = {1: (1, 1, 1), 2: (1, 1), 3: (1,), 4: ()}
@@ -66,8 +66,7 @@ def rows(array: Array) -> Rows:
     n, z, y, x = shape[:1] + _MISSING[len(shape)] + shape[1:]
     if flags.c_contiguous and flags.aligned:
         flat = array.ravel()
-        if flags.writeable:  # read-only, so that there is one machine code whoever may write to it
-            flat.setflags(write=False)
+        flat.setflags(write=False)
         return flat, (z * y * x, y * x, x), (n, z, y, x)
     four = array.reshape(n, z, y, x) if array.ndim < 4 else array
     size = four.itemsize
@@ -90,18 +89,7 @@ def lines(array: Array, *others: Array) -> Rows:
 
     With ``others``, whose bins go with those of ``array``, this holds only where theirs lie side by side, too.
     """
-    flags, size = array.flags, array.size
-    if flags.c_contiguous and flags.aligned and size and array.dtype in _KNOWN:
-        for other in others:
-            if not other.flags.c_contiguous:
-                break
-        else:
-            n = len(array)
-            bins, flat = size // n, array.ravel()
-            if flags.writeable:
-                flat.setflags(write=False)
-            return flat, (bins, bins, bins), (n, 1, 1, bins)
-    if array.ndim > 2 and size:
+    if array.ndim > 2 and array.size:
         for a in (array, *others):
             if not (a.flags.c_contiguous or (len(a) and a[0].flags.c_contiguous)):
                 return rows(array)
@@ -155,12 +143,17 @@ def set_threads(n: int | None) -> None:
     _asked = n
 
 
+def _nothing(first: int) -> tuple[Array, ...]:
+    del first
+    return ()
+
+
 def over_rows(
     loop: Callable[..., object],
     n: int,
     work: int,
     arguments: tuple[object, ...] = (),
-    own: Callable[[int], tuple[Array, ...]] | None = None,
+    own: Callable[[int], tuple[Array, ...]] = _nothing,
     row: int = 32,
 ) -> None:
     """Share rows 0 to ``n`` out over threads.
@@ -170,22 +163,19 @@ def over_rows(
         n: Number of rows.
         work: Number of their bytes.
         arguments: The same for all threads.
-        own: Makes the memory that each thread needs for itself, if it needs any; called with its first row.
+        own: Makes the memory that each thread needs for itself; called with its first row.
         row: As much as to begin a row takes, in bytes.
     """
-    work += row * n
-    if work < 2 * _WORTH_A_THREAD or _inside.a_part or (workers := min(threads(), n, work // _WORTH_A_THREAD)) < 2:
-        if own is not None:
-            arguments += own(0)
-        loop(0, n, *arguments)
+    parts = min(n, (work + row * n) // _WORTH_A_THREAD)
+    if parts < 2 or _inside.a_part or (workers := min(threads(), parts)) < 2:
+        loop(0, n, *arguments, *own(0))
         return
     cuts = [n * part // workers for part in range(workers + 1)]
     # The first call compiles; only one thread needs to.
     pool = _pool(workers - 1)
-    mine = own or (lambda _: ())
-    rest = [pool.submit(_work, loop, a, b, *arguments, *mine(a)) for a, b in itertools.pairwise(cuts[1:])]
+    rest = [pool.submit(_work, loop, a, b, *arguments, *own(a)) for a, b in itertools.pairwise(cuts[1:])]
     try:
-        _work(loop, cuts[0], cuts[1], *arguments, *mine(cuts[0]))
+        _work(loop, cuts[0], cuts[1], *arguments, *own(cuts[0]))
     finally:
         for part in rest:
             part.result()

@@ -55,7 +55,7 @@ def normalise(
     divisor, negative = np.empty(n), np.empty(n, np.int64)
     whole = region is None or tuple(region) == tuple((0, size) for size in values.shape[1:])
     if whole and is_short(values) and _one_line(values):
-        made = np.empty(values.shape, dtype) if out is None else target(out, values.shape, dtype)
+        made = target(out, values.shape, dtype)
         _normalise_short(values.ravel(), _MAXIMUM[mode], divisor, negative, made.ravel())
         return made, divisor, negative
     flat, strides, shape = lines(values) if whole else rows(values)
@@ -176,22 +176,28 @@ def _sum_short(flat, out):  # type: ignore[no-untyped-def]
 
 
 @inner_kernel
-def _divisor(flat, row, nx, maximum):  # type: ignore[no-untyped-def]
-    """Return what to divide a row by, NaN where there is no such number, and how many of its values are negative."""
-    total, sign = sum_line(flat, row, nx) if maximum is None else top_line(flat, row, nx)
+def _measure(flat, begin, nx, maximum):  # type: ignore[no-untyped-def]
+    """Return the sum, or the largest and at least 0, of a line, NaN where there is one, and how many of its values are negative."""
+    found, sign = sum_line(flat, begin, nx) if maximum is None else top_line(flat, begin, nx)
     below = 0
-    # Most rows have no negative value: they are counted only where a sign is set.
-    for x in range(row, row + nx if sign else row):
+    # Most lines have no negative value: they are counted only where a sign is set.
+    for x in range(begin, begin + nx if sign else begin):
         below += flat[np.uintp(x)] < 0
-        total = np.nan if np.isnan(flat[np.uintp(x)]) else total
-    return total if total > 0.0 and total < np.inf else np.nan, below
+        found = np.nan if np.isnan(flat[np.uintp(x)]) else found
+    return found, below
+
+
+@inner_kernel
+def _divisor(found):  # type: ignore[no-untyped-def]
+    return found if found > 0.0 and found < np.inf else np.nan
 
 
 @bare_steady
 def _normalise_short(flat, maximum, divisor, negative, out):  # type: ignore[no-untyped-def]
     nx = len(flat) // len(divisor)
     for i in range(len(divisor)):
-        divisor[i], negative[i] = _divisor(flat, i * nx, nx, maximum)
+        found, negative[i] = _measure(flat, i * nx, nx, maximum)
+        divisor[i] = _divisor(found)
         scale_line(out, i * nx, flat, i * nx, nx, 1.0 / divisor[i])
 
 
@@ -199,7 +205,8 @@ def _normalise_short(flat, maximum, divisor, negative, out):  # type: ignore[no-
 def _normalise(first, last, flat, nx, maximum, divisor, negative, out, line, mark):  # type: ignore[no-untyped-def]
     for i in range(first, last):
         row = i * nx
-        divisor[i], negative[i] = _divisor(flat, row, nx, maximum)
+        found, negative[i] = _measure(flat, row, nx, maximum)
+        divisor[i] = _divisor(found)
         by = 1.0 / divisor[i]
         for p in range(row, row + nx, PIECE):
             size = min(PIECE, row + nx - p)
@@ -218,18 +225,14 @@ def _find_divisors(  # type: ignore[no-untyped-def]
             for y in range(y0, y1):
                 begin = i * sn + z * sz + y * sy
                 fetch(flat, begin + x0, begin + x1)
-                part, sign = (
-                    sum_line(flat, begin + x0, x1 - x0) if maximum is None else top_line(flat, begin + x0, x1 - x0)
-                )
-                for x in range(begin + x0, begin + x1 if sign else begin + x0):
-                    below += flat[np.uintp(x)] < 0
-                    part = np.nan if np.isnan(flat[np.uintp(x)]) else part
+                part, fewer = _measure(flat, begin + x0, x1 - x0, maximum)
+                below += fewer
                 if maximum is None or np.isnan(part):
                     total += part
                 elif part > total:  # which a NaN never lets happen
                     total = part
         negative[i] = below
-        divisor[i] = total if total > 0.0 and total < np.inf else np.nan
+        divisor[i] = _divisor(total)
 
 
 @bare_steady

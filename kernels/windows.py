@@ -37,9 +37,9 @@ def window_sums(values: Array, order: Array, begin: Array, factor: Array, dtype:
     places = (np.asarray(order, np.int64), np.asarray(begin, np.int64), np.asarray(factor, np.float64))
     dtype = values.dtype if dtype is None else dtype
     if is_short(values):
-        flat, made, (n, nx) = values.ravel(), np.empty(values.shape, dtype), (len(values), values.size // len(values))
+        n, made, flat = len(values), np.empty(values.shape, dtype), values.ravel()
         flat.setflags(write=False)
-        line = np.zeros(min(_PIECE, values.size))
+        nx, line = len(flat) // n, np.zeros(min(_PIECE, len(flat)))
         _window_sums(0, n, flat, nx, nx, nx, 1, 1, nx, *places, True, made.ravel(), line)
         return made
     flat, strides, shape = lines(values)

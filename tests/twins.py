@@ -71,6 +71,14 @@ def merge_definition(x: Array, cuts: list[Array]) -> Array:
     return out
 
 
+def whole(x: Array) -> tuple[tuple[int, int], ...]:
+    return tuple((0, size) for size in x.shape[1:])
+
+
+def halves(x: Array) -> tuple[int, ...]:
+    return tuple(2 if size % 2 == 0 else 1 for size in x.shape[1:])
+
+
 def region_of(x: Array) -> tuple[tuple[int, int], ...]:
     """All but the first bin, if there is more than one."""
     return tuple((1, n) if n > 1 else (0, n) for n in x.shape[1:])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from twins import LAYOUTS
+from twins import LAYOUTS, halves, whole
 
 from dqmroot.kernels import bins, chain, scale, smooth, top, windows
 
@@ -17,16 +17,12 @@ Array = NDArray[Any]
 SHAPES = [(20_000, 1), (12_000, 3), (400, 102), (7, 5001), (60, 20, 21), (40, 36, 42), (50, 5, 8, 12)]
 
 
-def factors(x: Array) -> tuple[int, ...]:
-    return tuple(2 if size % 2 == 0 else 1 for size in x.shape[1:])
-
-
 def usual(x: Array) -> Array:
     return np.random.default_rng(5).random(x.shape[1:]) + 0.5
 
 
 def blocks(x: Array) -> bins.Groups:
-    return bins.blocks_of(tuple((0, size) for size in x.shape[1:]), factors(x))
+    return bins.blocks_of(whole(x), halves(x))
 
 
 def prepared(x: Array) -> Array:

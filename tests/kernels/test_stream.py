@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from twins import halves, whole
 
 from dqmroot.kernels import bins, chain, rows, scale, stream, top
 
@@ -15,14 +16,6 @@ Array = NDArray[Any]
 Call = Callable[[Array, Array | None], Array]
 
 SHAPES = [(1, 1), (3, 1), (5, 15), (5, 16), (7, 17), (40, 102), (3, 6, 8), (9, 36, 42), (2, 3, 5, 7), (2, 3000)]
-
-
-def whole(x: Array) -> tuple[tuple[int, int], ...]:
-    return tuple((0, size) for size in x.shape[1:])
-
-
-def halves(x: Array) -> tuple[int, ...]:
-    return tuple(2 if size % 2 == 0 else 1 for size in x.shape[1:])
 
 
 CALLS: dict[str, Call] = {
