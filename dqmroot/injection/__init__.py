@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,13 @@ from dqmroot.series import MonitorElement
 __all__ = ["FAULTS", "PLACES", "Injected", "inject"]
 
 _FAULT = 9
+_BINS, _LUMISECTION = "one for each axis such as [5, 5]", "a run and a lumisection such as [355100, 12]"
+# Parameters that are numbers, and what else they may be.
+_NUMBERS = {
+    **dict.fromkeys(("amount", "share", "position", "seed"), ""),
+    **dict.fromkeys(("size", "place"), _BINS),
+    **dict.fromkeys(("first", "last"), _LUMISECTION),
+}
 
 
 def inject(
@@ -34,7 +42,7 @@ def inject(
     amount: float | None = None,
     where: str | None = None,
     size: int | Sequence[int] | None = None,
-    place: str | Sequence[int] = "random",
+    place: str | int | Sequence[int] = "random",
     first: int | tuple[int, int] | None = None,
     last: int | tuple[int, int] | None = None,
     share: float | None = None,
@@ -83,6 +91,7 @@ def inject(
     kind = FAULTS.get(fault)
     if kind is None:
         raise UnknownNameError("fault", fault, FAULTS)
+    _check_numbers(me, parameters)
     counts = _four(_checked_copy(me, fault, kind, fluctuate=fluctuate))
     where = where or ("region" if size is not None else kind.where)
     if fault == "flickering" and place == "random":
@@ -120,6 +129,18 @@ def inject(
     if isinstance(me, Injected):
         inner |= me.truth
     return Injected(**plain, truth=inner, clean=clean, record=record)
+
+
+def _check_numbers(me: MonitorElement, parameters: dict[str, Any]) -> None:
+    """See that what must be a number is one: from the command line it may be any text."""
+    for key, several in _NUMBERS.items():
+        value = parameters.get(key)
+        if value is None or (key == "place" and isinstance(value, str)):
+            continue
+        listed = bool(several) and isinstance(value, list)
+        fits = several != _LUMISECTION or not listed or len(value) == 2
+        if not fits or not all(isinstance(number, Real) for number in (value if listed else [value])):
+            raise UsageError(f"{me.name}: {key} must be a number{several and f', or {several}'}; got {value!r}")
 
 
 def _checked_copy(me: MonitorElement, fault: str, kind: Fault, *, fluctuate: bool) -> NDArray[Any]:

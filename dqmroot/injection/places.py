@@ -33,7 +33,7 @@ def boxes_of(
     where: str,
     *,
     size: int | Sequence[int] | None,
-    place: str | Sequence[int],
+    place: str | int | Sequence[int],
     seed: int,
 ) -> Boxes:
     """Find the box of each lumisection.
@@ -57,14 +57,15 @@ def boxes_of(
     draws = uniforms(keys, 8)
     begin, length = PLACES[where](nbins, draws, size, me.name)
     if not isinstance(place, str):
-        given = tuple(int(p) for p in place)
+        given = tuple(int(p) for p in np.atleast_1d(place))
         if len(given) != len(nbins):
             raise UsageError(f"{me.name}: place {given} needs a first bin for each of {len(nbins)} axes, x first")
         begin = np.tile(np.array(given), (len(me), 1))
     elif place not in {"random", "fixed"}:
         raise UnknownNameError("place", place, ("random", "fixed"))
     if (begin < 0).any() or (begin + length > nbins).any():
-        raise UsageError(f"{me.name}: a fault of {tuple(length[0])} bins at {tuple(begin[0])} leaves the {nbins} bins")
+        size, place = tuple(length[0].tolist()), tuple(begin[0].tolist())
+        raise UsageError(f"{me.name}: a fault of {size} bins at {place} leaves the {nbins} bins")
     out = np.tile(np.array([[0, 1]] * 3, np.int64), (len(me), 1, 1))
     for axis in range(len(nbins)):
         out[:, 2 - axis, 0] = begin[:, axis] + 1

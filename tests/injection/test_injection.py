@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -362,3 +363,26 @@ def test_only_counts_can_be_changed() -> None:
     with pytest.raises(UsageError, match="scalar"):
         dq.inject(dq.MonitorElement("n", "Int", (), [1], [1], [1], np.array([3])), "dead")
     assert len(dq.inject(me[:0], "hot", where="all")) == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("size", value) for value in ("5,5", [5, "b"], {"x": 5})),
+        *(("place", value) for value in ([1, "b"], {"x": 1})),
+        *((key, value) for key in ("first", "last") for value in ("x", [7], [7, "x"], [7, 1, 2])),
+        *((key, value) for key in ("amount", "share", "position", "seed") for value in ("lots", [1, 2])),
+    ],
+)
+def test_what_must_be_a_number_is_told_by_its_name(key: str, value: Any) -> None:
+    shown = re.escape(repr(value))
+    with pytest.raises(UsageError, match=rf"^Sub/Folder/me: {key} must be a number(, or .* such as .*)?; got {shown}$"):
+        dq.inject(counts(), "hot", **{key: value})
+
+
+def test_a_place_on_one_axis_may_be_a_number() -> None:
+    me = counts(n_axes=1)
+    one, listed = (dq.inject(me, "dead", size=3, place=place).truth for place in (4, [4]))
+    np.testing.assert_array_equal(one, listed)
+    with pytest.raises(UsageError, match=r"a fault of \(3,\) bins at \(11,\) leaves the \[12\] bins"):
+        dq.inject(me, "dead", size=3, place=[11])
